@@ -1,0 +1,148 @@
+"""What the paper trains: Table 1 and the recipes, as data.
+
+The paper's letters are mapped to names here, once: Ni `in_channels`, Ne `expansion * in_channels`,
+No `out_channels`, F `filter_size`, S `stride`, R `reduction`, M `experts`.
+"""
+
+from dataclasses import dataclass, replace
+
+from xnnlib.errors import UserError, choose
+
+BLOCKS = ("standard", "se", "se_cond")
+BLOCK_TITLES = {
+    "standard": "A: inverted residual",
+    "se": "B: + squeeze-and-excite",
+    "se_cond": "C: + conditional convolution",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of Table 1: an operation, repeated, with the shape it reads.
+
+    `operation` is one of "stem" (3x3 convolution, batch norm, ReLU), "block" (one of BLOCKS),
+    "last" (1x1 convolution, batch norm, ReLU) and "classifier" (global average pool, linear, bias).
+    `size` is the rows and columns of the input; the input is square. The classifier's
+    `out_channels` is 0: the number of classes belongs to NetworkSpec.
+    """
+
+    operation: str
+    repeat: int
+    in_channels: int
+    size: int
+    out_channels: int
+    filter_size: int = 1
+    stride: int = 1
+    expansion: int = 0
+
+    @property
+    def identity(self) -> bool:
+        """Whether the block adds its input: if and only if Ni = No and S = 1 (paper, Table 1: ID)."""
+        return self.operation == "block" and self.in_channels == self.out_channels and self.stride == 1
+
+
+def _block(repeat: int, in_channels: int, size: int, out_channels: int, stride: int = 1) -> Stage:
+    return Stage("block", repeat, in_channels, size, out_channels, filter_size=3, stride=stride, expansion=4)
+
+
+TABLE_1 = (
+    Stage("stem", 1, 3, 56, 16, filter_size=3),
+    _block(1, 16, 56, 16),
+    _block(1, 16, 56, 24),
+    _block(1, 24, 56, 24),
+    _block(1, 24, 56, 40, stride=2),
+    _block(2, 40, 28, 40),
+    _block(1, 40, 28, 80, stride=2),
+    _block(3, 80, 14, 80),
+    _block(1, 80, 14, 160, stride=2),
+    _block(4, 160, 7, 160),
+    _block(1, 160, 7, 320),
+    Stage("last", 1, 320, 7, 1280),
+    Stage("classifier", 1, 1280, 7, 0),
+)
+
+# The paper's five levels (Figure 1): level 5 holds both widths 160 and 320.
+LEVELS = ((16,), (24,), (40,), (80,), (160, 320))
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network: Table 1's stages with one block variant and its two sizes.
+
+    Raises UserError on an unknown block or a size below one.
+    """
+
+    block: str = "standard"
+    num_classes: int = 100
+    reduction: int = 4
+    experts: int = 4
+    stages: tuple[Stage, ...] = TABLE_1
+
+    def __post_init__(self):
+        choose("block", self.block, BLOCKS)
+        for name in ("num_classes", "reduction", "experts"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training routine: every hyper-parameter of Table 2.
+
+    Learning rates are for the batch size given here. `precision` is that of the convolutions and
+    matrix products on CUDA; on a CPU every recipe runs in float32. `learning_rate_set` says whether
+    the rate changes per "epoch" or per "step".
+    """
+
+    name: str
+    epochs: int = 55
+    batch_size: int = 256
+    warmup_epochs: float = 5.0
+    start_learning_rate: float = 0.002
+    peak_learning_rate: float = 0.2
+    final_learning_rate: float = 0.0002
+    learning_rate_set: str = "step"
+    momentum: float = 0.9
+    weight_decay: float = 5e-5
+    resize: int = 64
+    crop: int = 56
+    precision: str = "bfloat16"
+
+    def scaled(self, epochs: int, batch_size: int) -> "Recipe":
+        """The same routine in another budget.
+
+        Learning rates follow the batch size linearly (Goyal et al., arXiv:1706.02677) and the
+        warm-up keeps its share of the epochs, so that a short run sees the same curve, shortened.
+        """
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+        rate = batch_size / self.batch_size
+        return replace(
+            self,
+            epochs=epochs,
+            batch_size=batch_size,
+            warmup_epochs=self.warmup_epochs * epochs / self.epochs,
+            start_learning_rate=self.start_learning_rate * rate,
+            peak_learning_rate=self.peak_learning_rate * rate,
+            final_learning_rate=self.final_learning_rate * rate,
+        )
+
+
+# `reference` is the course's published routine to the letter (paper, section 4); its peak for block B
+# was lower. `paper` is the generic routine of RegNetX/Y (Radosavovic et al., arXiv:2003.13678).
+RECIPES = {
+    "reference": Recipe("reference", learning_rate_set="epoch", precision="float32"),
+    "paper": Recipe("paper"),
+}
+REFERENCE_PEAK_LEARNING_RATE = {"se": 0.15}
+
+
+def recipe_for(name: str, block: str) -> Recipe:
+    """The recipe `name` as it applies to `block`. Raises UserError on an unknown name."""
+    recipe = RECIPES[choose("recipe", name, RECIPES)]
+    choose("block", block, BLOCKS)
+    if name == "reference" and block in REFERENCE_PEAK_LEARNING_RATE:
+        return replace(recipe, peak_learning_rate=REFERENCE_PEAK_LEARNING_RATE[block])
+    return recipe
