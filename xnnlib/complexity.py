@@ -1,0 +1,117 @@
+"""MACs and filter coefficients, counted by shape from the network itself (paper, section 5).
+
+A MAC is one multiply-accumulate of a convolution or matrix product. Batch norm, ReLU, pooling, bias,
+the gates' scaling and the identity adds are left out. Coefficients are the weights of the same
+operations, without biases and batch-norm parameters.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from xnnlib.layers import CondConv2d, SqueezeExcite
+from xnnlib.network import Network
+from xnnlib.spec import NetworkSpec
+
+KINDS = ("convolution", "linear", "se", "routing", "mixing")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of one row of Table 1, counted for one image and one of its `repeat` blocks.
+
+    `stage` is the row's index. `kind` is one of KINDS. A conditional convolution is three operations:
+    "convolution" is the convolution with the sample's one filter, which compares with the standard
+    block's; "routing" is its linear layer; "mixing" is the weighted sum of the experts: its MACs are
+    those of forming one filter, its coefficients those of the experts beyond the first.
+    """
+
+    stage: int
+    kind: str
+    repeat: int
+    description: str
+    macs: int
+    coefficients: int
+
+
+def count(spec: NetworkSpec) -> list[Operation]:
+    """The operations of the network, in the order in which they run."""
+    with torch.device("meta"):
+        network = Network(spec.block, spec.num_classes, spec.reduction, spec.experts, spec.stages).eval()
+        images = torch.empty(1, spec.stages[0].in_channels, spec.stages[0].size, spec.stages[0].size)
+    operations = []
+    for index, (stage, row) in enumerate(zip(spec.stages, network.stages, strict=True)):
+        # The repeats of a row are alike, so that its first block stands for all.
+        unit = row if stage.operation == "classifier" else row[0]
+        operations += _count_unit(unit, images, index, stage.repeat)
+        images = row(images)
+    return operations
+
+
+def total(operations: Iterable[Operation], kinds: Iterable[str] = KINDS) -> tuple[int, int]:
+    """MACs and coefficients over all repeats of the operations of the given kinds."""
+    kinds = tuple(kinds)
+    chosen = [operation for operation in operations if operation.kind in kinds]
+    return (
+        sum(operation.repeat * operation.macs for operation in chosen),
+        sum(operation.repeat * operation.coefficients for operation in chosen),
+    )
+
+
+def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) -> list[Operation]:
+    operations = []
+
+    def add(kind, description, macs, coefficients):
+        operations.append(Operation(stage, kind, repeat, description, macs, coefficients))
+
+    def on_convolution(module, inputs, output):
+        out_channels, inputs_per_filter, size, _ = module.weight.shape
+        add(*_convolution(inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride[0], output))
+
+    def on_conditional(module, inputs, output):
+        experts, out_channels, inputs_per_filter, size, _ = module.weight.shape
+        counted = _convolution(inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride, output)
+        _, description, _, coefficients = counted
+        others = (experts - 1) * coefficients
+        add("mixing", f"mix {experts} experts, {description}", experts * coefficients, others)
+        add(*counted)
+
+    def linear(kind, label):
+        def on_linear(module, inputs, output):
+            weights = module.weight.numel()
+            add(kind, f"{label} {module.in_features} -> {module.out_features}", weights, weights)
+
+        return on_linear
+
+    linear_kinds = {}
+    hooks = []
+    for module in unit.modules():
+        if isinstance(module, CondConv2d):
+            linear_kinds[module.routing] = ("routing", "routing linear")
+            hooks.append(module.register_forward_hook(on_conditional))
+        elif isinstance(module, SqueezeExcite):
+            linear_kinds[module.reduce] = linear_kinds[module.expand] = ("se", "SE linear")
+        elif isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(on_convolution))
+        elif isinstance(module, nn.Linear):
+            # A gate's or a routing's linear was named by its parent, which comes first.
+            kind, label = linear_kinds.get(module, ("linear", "linear"))
+            hooks.append(module.register_forward_hook(linear(kind, label)))
+    unit(images)
+    for hook in hooks:
+        hook.remove()
+    return operations
+
+
+def _convolution(in_channels, out_channels, inputs_per_filter, size, stride, output):
+    coefficients = out_channels * inputs_per_filter * size * size
+    macs = coefficients * output.shape[2] * output.shape[3]
+    if inputs_per_filter == 1 and in_channels > 1:
+        description = f"{size}x{size} depthwise conv {out_channels}"
+    else:
+        description = f"{size}x{size} conv {in_channels} -> {out_channels}"
+    if stride > 1:
+        description += f", stride {stride}"
+    return "convolution", description, macs, coefficients

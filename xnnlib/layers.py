@@ -1,0 +1,100 @@
+"""The two layers that the block variants add: squeeze-and-excite and conditional convolution."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SqueezeExcite(nn.Module):
+    """Squeeze-and-excite (Hu et al., arXiv:1709.01507; paper, Figure 3).
+
+    Scales each channel of an (N, channels, H, W) tensor by a gate in (0, 1) computed from the
+    channel means: linear with bias to channels / reduction (at least 1), ReLU, linear with bias back,
+    Sigmoid. Returns the input's shape.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4):
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.reduce = nn.Linear(channels, hidden)
+        self.expand = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = x.mean(dim=(2, 3))
+        gate = torch.sigmoid(self.expand(F.relu(self.reduce(pooled))))
+        return x * gate[:, :, None, None]
+
+
+class CondConv2d(nn.Module):
+    """Conditional convolution: one filter per sample (Yang et al., arXiv:1904.04971; paper, Figure 4).
+
+    The channel means of the convolution's own input pass a linear layer without bias and a Sigmoid
+    to give one routing weight an expert; the sample's filter is the sum of the experts' filters, each
+    times its routing weight. Maps (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)
+    with zero padding of filter_size // 2 and no bias.
+
+    The filter is either fully grouped (`depthwise`, in_channels = out_channels) or dense with
+    filter_size 1 and stride 1: the two kinds that the paper's block has.
+
+    Raises ValueError on any other combination.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        filter_size: int = 1,
+        stride: int = 1,
+        depthwise: bool = False,
+        experts: int = 4,
+    ):
+        super().__init__()
+        if depthwise and in_channels != out_channels:
+            raise ValueError(f"a depthwise CondConv2d keeps its {in_channels} channels, not {out_channels}")
+        if not depthwise and (filter_size, stride) != (1, 1):
+            raise ValueError("a dense CondConv2d has filter_size 1 and stride 1")
+        self.stride = stride
+        self.depthwise = depthwise
+        inputs_per_filter = 1 if depthwise else in_channels
+        self.weight = nn.Parameter(
+            torch.empty(experts, out_channels, inputs_per_filter, filter_size, filter_size)
+        )
+        self.routing = nn.Linear(in_channels, experts, bias=False)
+        for expert in self.weight:
+            init_filter(expert)
+
+    def forward(self, x: Tensor) -> Tensor:
+        routing = torch.sigmoid(self.routing(x.mean(dim=(2, 3))))
+        # All experts as one (experts, coefficients) matrix: mixing is one matrix product.
+        filters = routing @ self.weight.flatten(1).to(routing.dtype)
+        return self._depthwise(x, filters) if self.depthwise else self._dense(x, filters)
+
+    def _dense(self, x: Tensor, filters: Tensor) -> Tensor:
+        samples, _, rows, columns = x.shape
+        filters = filters.view(samples, *self.weight.shape[1:3])
+        return torch.bmm(filters, x.flatten(2)).view(samples, -1, rows, columns)
+
+    def _depthwise(self, x: Tensor, filters: Tensor) -> Tensor:
+        # The samples become groups of one image, so that each channel of each sample has its filter.
+        samples, channels, rows, columns = x.shape
+        size = self.weight.shape[-1]
+        y = F.conv2d(
+            x.reshape(1, samples * channels, rows, columns),
+            filters.reshape(samples * channels, 1, size, size),
+            stride=self.stride,
+            padding=size // 2,
+            groups=samples * channels,
+        )
+        return y.view(samples, channels, *y.shape[2:])
+
+
+def init_filter(weight: Tensor) -> None:
+    """Initialise one (out_channels, in_channels / groups, F, F) filter in place, before a ReLU.
+
+    Normal with variance 2 / fan-out (He et al., arXiv:1502.01852); a depthwise filter, which has one
+    input a channel, has a fan-out of F * F.
+    """
+    out_channels, inputs_per_filter, size, _ = weight.shape
+    fan_out = size * size * (1 if inputs_per_filter == 1 else out_channels)
+    with torch.no_grad():
+        weight.normal_(0.0, (2.0 / fan_out) ** 0.5)
