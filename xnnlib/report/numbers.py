@@ -1,0 +1,217 @@
+"""Every number that the prose may name, formatted once, with where it comes from.
+
+Texts carry no percent sign and no unit but the M of millions; the sentence supplies them. Measured
+values over several seeds read `51.2 ± 0.8`: mean and 95 % confidence interval.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from statistics import mean
+from typing import NamedTuple
+
+from xnnlib import complexity
+from xnnlib.errors import UserError
+from xnnlib.records import Run
+from xnnlib.report.levels import PARTS, part
+from xnnlib.report.settings import seeds, settings, shared
+from xnnlib.report.summary import (
+    best_epochs,
+    by_block,
+    difference,
+    estimate,
+    millions,
+    rate_digits,
+    text,
+    top1_digits,
+)
+from xnnlib.spec import BLOCKS, NetworkSpec
+
+COUNTED = "xnnlib.complexity"
+PUBLISHED = (
+    "published run of block A by the course that set this paper: "
+    "https://github.com/arthurredfern/UT-Dallas-CS-6301-CNNs"
+)
+# That run: 100 ImageNet classes, short side 64, reference routine, a hosted notebook's GPU.
+REFERENCE = {
+    "reference.top1": "72.68",
+    "reference.best_epoch": "53",
+    "reference.epochs": "55",
+    "reference.seconds_per_epoch": "360",
+    "reference.num_classes": "100",
+    "reference.train_images": "127,000",
+    "reference.val_images": "5,000",
+}
+DATASET_TITLES = {
+    "shapes": "shapes",
+    "tiny-imagenet": "Tiny ImageNet",
+    "imagenet64": "ImageNet at 64 pixels",
+    "folder": "a folder of images",
+}
+
+
+class Number(NamedTuple):
+    """A number as the prose shows it, and where it was measured or computed."""
+
+    text: str
+    source: str
+
+
+class Numbers(dict[str, Number]):
+    """Numbers by key; an unknown key raises UserError that lists the near ones."""
+
+    def __missing__(self, key: str) -> Number:
+        near = get_close_matches(key, self, n=4, cutoff=0.5)
+        hint = f"near keys: {', '.join(near)}" if near else "xnnlib.report.numbers lists the keys"
+        raise UserError(f"number {key!r} is unknown for these runs; {hint}.")
+
+
+def numbers(runs: list[Run]) -> dict[str, Number]:
+    """All numbers of the given runs, of the paper's network and of the published reference.
+
+    Raises UserError if there are no runs. Keys of a block appear only if it was run, and those that
+    compare with block A or B only if that was run too.
+    """
+    if not runs:
+        raise UserError("there are no runs to take numbers from; train a profile first.")
+    found = Numbers({key: Number(value, PUBLISHED) for key, value in REFERENCE.items()})
+    found |= _common(runs)
+    groups = by_block(runs)
+    digits = top1_digits(runs)
+    for block, group in groups.items():
+        found |= _measured(block, group, digits)
+        found |= _compared(block, group, groups.get("standard"), "", digits)
+    if "se" in groups and "se_cond" in groups:
+        found |= _compared("se_cond", groups["se_cond"], groups["se"], "_over_se", digits)
+    return Numbers(found | _counted() | _shares())
+
+
+def _common(runs: list[Run]) -> dict[str, Number]:
+    source = run_source(runs)
+
+    def of(value: Callable[[dict], object]) -> Number:
+        return Number(shared(runs, lambda run: value(run.record)), source)
+
+    classes = {run.record["dataset"]["num_classes"] for run in runs}
+    common = {
+        "profile": of(lambda record: record["profile"]),
+        "dataset": of(
+            lambda record: DATASET_TITLES.get(record["dataset"]["name"], record["dataset"]["name"])
+        ),
+        "num_classes": of(lambda record: record["dataset"]["num_classes"]),
+        "train_images": of(lambda record: record["dataset"]["train_images"]),
+        "val_images": of(lambda record: record["dataset"]["val_images"]),
+        "fingerprint": of(lambda record: record["dataset"]["fingerprint"][:12]),
+        "chance": Number(f"{100 / max(classes):.3g}", "100 / number of classes"),
+        "epochs": of(lambda record: record["epochs"]),
+        "seeds": Number(str(len({run.record["seed"] for run in runs})), source),
+        "seed_list": Number(seeds(runs), source),
+        "runs": Number(str(len(runs)), source),
+        "reduction": of(lambda record: record["network"]["reduction"]),
+        "experts": of(lambda record: record["network"]["experts"]),
+        "device": of(lambda record: _device(record["device"])),
+        "versions.python": of(lambda record: record["versions"]["python"]),
+        "versions.torch": of(lambda record: record["versions"]["torch"]),
+        "commit": of(lambda record: record["commit"][:10]),
+        "train_hours": Number(f"{sum(run.record['train_seconds'] for run in runs) / 3600:.1f}", source),
+    }
+    return common | {f"recipe.{field.key}": Number(field.text, source) for field in settings(runs)}
+
+
+def _device(device: dict) -> str:
+    return f"{device['name']}, {device['threads']} threads" if device["type"] == "cpu" else device["name"]
+
+
+def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
+    records = [run.record for run in group]
+    speeds = [record["images_per_second"] for record in records]
+    gaps = [run.epochs["train_top1"][-1] - run.epochs["val_top1"][-1] for run in group]
+
+    def column(name: str) -> list[float]:
+        return [run.epochs[name][-1] for run in group]
+
+    values = {
+        "top1": text(estimate([record["last"]["top1"] for record in records]), digits),
+        "top1_best": text(estimate([record["best"]["top1"] for record in records]), digits),
+        "best_epoch": best_epochs(group),
+        "loss": text(estimate(column("val_loss")), 2),
+        "train_top1": text(estimate(column("train_top1")), digits),
+        "train_loss": text(estimate(column("train_loss")), 2),
+        "overfit_gap": text(estimate(gaps), digits, signed=True),
+        "train_minutes": text(estimate([record["train_seconds"] / 60 for record in records]), 1),
+        "seconds_per_epoch": text(estimate([mean(run.epochs["seconds"]) for run in group]), 1),
+        "images_per_second": text(estimate(speeds), rate_digits(speeds)),
+        "seeds": str(len(group)),
+    }
+    source = run_source(group)
+    return {f"{block}.{name}": Number(value, source) for name, value in values.items()}
+
+
+def _compared(
+    block: str, group: list[Run], baseline: list[Run] | None, suffix: str, digits: int
+) -> dict[str, Number]:
+    if baseline is None or baseline[0].record["block"] == block:
+        return {}
+
+    def values(runs: list[Run], name: str) -> list[float]:
+        return [run.record[name]["top1"] for run in runs]
+
+    def rates(name: str) -> tuple[float, float]:
+        return mean(run.record[name] for run in group), mean(run.record[name] for run in baseline)
+
+    seconds, baseline_seconds = rates("train_seconds")
+    speed, baseline_speed = rates("images_per_second")
+    gain = difference(values(group, "last"), values(baseline, "last"))
+    best_gain = difference(values(group, "best"), values(baseline, "best"))
+    source = run_source(group + baseline)
+    return {
+        f"{block}.top1_gain{suffix}": Number(text(gain, digits, signed=True), source),
+        f"{block}.top1_best_gain{suffix}": Number(text(best_gain, digits, signed=True), source),
+        f"{block}.time_ratio{suffix}": Number(f"{seconds / baseline_seconds:.2f}", source),
+        f"{block}.speed_ratio{suffix}": Number(f"{speed / baseline_speed:.2f}", source),
+    }
+
+
+def run_source(runs: list[Run]) -> str:
+    """The run folders, each as `results/<profile>/<run>`, without what lies above."""
+    return ", ".join("/".join(run.path.parts[-3:]) for run in runs)
+
+
+def _counted() -> dict[str, Number]:
+    counts: dict[str, Number] = {}
+    totals = {}
+    for block in BLOCKS:
+        operations = complexity.count(NetworkSpec(block))
+        totals[block] = complexity.total(operations)
+        for index, name in enumerate(("macs", "coefficients")):
+            counts[f"{name}.{block}"] = Number(millions(totals[block][index]), COUNTED)
+            counts[f"{name}.{block}.exact"] = Number(f"{totals[block][index]:,}", COUNTED)
+            for kind in complexity.KINDS:
+                value = complexity.total(operations, (kind,))[index]
+                if value:
+                    counts[f"{name}.{block}.{kind}"] = Number(millions(value), COUNTED)
+    for block in BLOCKS[1:]:
+        for index, name in enumerate(("macs", "coefficients")):
+            own, standard = totals[block][index], totals["standard"][index]
+            counts[f"{block}.{name}_ratio"] = Number(f"{own / standard:.2f}", COUNTED)
+            counts[f"{block}.{name}_extra"] = Number(millions(own - standard), COUNTED)
+            counts[f"{block}.{name}_extra_percent"] = Number(f"{100 * (own / standard - 1):.1f}", COUNTED)
+    return counts
+
+
+def _shares() -> dict[str, Number]:
+    spec = NetworkSpec()
+    operations = complexity.count(spec)
+    shares = {}
+    for index, name in enumerate(("macs", "coefficients")):
+        whole = complexity.total(operations)[index]
+
+        def share(parts: tuple[str, ...], index: int = index, whole: int = whole) -> Number:
+            chosen = [item for item in operations if part(spec.stages[item.stage]) in parts]
+            percent = 100 * complexity.total(chosen)[index] / whole
+            return Number(f"{percent:.1f}" if percent >= 0.1 else f"{percent:.2g}", COUNTED)
+
+        shares |= {f"{name}.{one}_share": share((one,)) for one in PARTS}
+        shares[f"{name}.levels_1_2_share"] = share(("level_1", "level_2"))
+        shares[f"{name}.levels_1_3_share"] = share(("level_1", "level_2", "level_3"))
+        shares[f"{name}.head_share"] = share(("last", "classifier"))
+    return shares

@@ -1,0 +1,93 @@
+"""How measured values become text: means, intervals, digits and units, decided once."""
+
+from math import sqrt
+from statistics import mean, stdev
+from typing import NamedTuple
+
+from xnnlib.records import Run
+from xnnlib.spec import BLOCKS
+
+MINUS = "\N{MINUS SIGN}"
+
+# 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical
+# Methods, section 1.3.6.7.2). Beyond 30 the last one is used, which is wider by less than 5 %.
+T_975 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+
+
+class Estimate(NamedTuple):
+    """A mean and the half width of its 95 % confidence interval; None where one value gives none."""
+
+    mean: float
+    half_width: float | None
+
+
+def t_quantile(degrees_of_freedom: int) -> float:
+    """The 97.5 % quantile of Student's t (conservative beyond 30 degrees of freedom)."""
+    return T_975[min(degrees_of_freedom, len(T_975)) - 1]
+
+
+def estimate(values: list[float]) -> Estimate:
+    """The mean of independent runs with its 95 % confidence interval (Student's t)."""
+    count = len(values)
+    if count == 1:
+        return Estimate(values[0], None)
+    return Estimate(mean(values), t_quantile(count - 1) * stdev(values) / sqrt(count))
+
+
+def difference(values: list[float], baseline: list[float]) -> Estimate:
+    """The difference of two means, `values` less `baseline`, with its 95 % confidence interval.
+
+    The samples are taken as independent with unequal variances; the degrees of freedom are the
+    smaller sample's, which makes the interval conservative. None where either has one value.
+    """
+    gain = mean(values) - mean(baseline)
+    if min(len(values), len(baseline)) == 1:
+        return Estimate(gain, None)
+    error = sqrt(stdev(values) ** 2 / len(values) + stdev(baseline) ** 2 / len(baseline))
+    return Estimate(gain, t_quantile(min(len(values), len(baseline)) - 1) * error)
+
+
+def text(value: Estimate, digits: int, signed: bool = False) -> str:
+    """`51.2`, `+1.2` when signed, and `51.2 ± 0.8` where there is an interval."""
+    number = f"{value.mean:{'+' if signed else ''},.{digits}f}".replace("-", MINUS)
+    return number if value.half_width is None else f"{number} ± {value.half_width:,.{digits}f}"
+
+
+def plain(value: float) -> str:
+    """A setting as people write it: `0.05`, `5e-5` below one in ten thousand, at most 3 digits."""
+    if value and abs(value) < 1e-4:
+        digits, exponent = f"{value:.2e}".split("e")
+        return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def millions(count: int) -> str:
+    """A count of MACs or coefficients in prose: `145.6 M`."""
+    return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count / 1e6:,.2f} M"
+
+
+def by_block(runs: list[Run]) -> dict[str, list[Run]]:
+    """The runs of each block that has any, in the order of BLOCKS, then of the seed."""
+    groups = {block: [run for run in runs if run.record["block"] == block] for block in BLOCKS}
+    return {
+        block: sorted(group, key=lambda run: run.record["seed"]) for block, group in groups.items() if group
+    }
+
+
+def best_epochs(group: list[Run]) -> str:
+    """The best epoch of each of a block's runs, `7` or `7, 8, 8`."""
+    return ", ".join(str(run.record["best"]["epoch"]) for run in group)
+
+
+def top1_digits(runs: list[Run]) -> int:
+    """Digits that a top-1 accuracy in percent can carry: one image in a thousand is 0.1."""
+    return 1 if min(run.record["dataset"]["val_images"] for run in runs) <= 1000 else 2
+
+
+def rate_digits(values: list[float]) -> int:
+    """Digits of images per second: three significant ones, more or less."""
+    return 1 if min(values) < 100 else 0

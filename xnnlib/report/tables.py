@@ -1,0 +1,155 @@
+"""Tables 1 to 4 and the cost table, as final text."""
+
+from dataclasses import dataclass
+from html import escape
+
+from xnnlib import complexity
+from xnnlib.records import Run
+from xnnlib.report.settings import letter, seeds, settings
+from xnnlib.report.summary import best_epochs, by_block, estimate, text, top1_digits
+from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
+
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of final text; `align` has one of "l" and "r" for each column.
+
+    Prints as aligned text and shows as HTML in a notebook.
+    """
+
+    columns: tuple[str, ...]
+    align: str
+    rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self):
+        widths = {len(self.columns), len(self.align), *(len(row) for row in self.rows)}
+        if len(widths) != 1:
+            raise ValueError(f"columns, alignment and rows of a table differ in length: {sorted(widths)}")
+
+    def __str__(self) -> str:
+        lines = (self.columns, *self.rows)
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        lines = (self.columns, tuple("-" * width for width in widths), *self.rows)
+        return "\n".join(self._line(line, widths) for line in lines)
+
+    def _line(self, cells: tuple[str, ...], widths: list[int]) -> str:
+        padded = (
+            cell.rjust(width) if align == "r" else cell.ljust(width)
+            for cell, width, align in zip(cells, widths, self.align, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    def _repr_html_(self) -> str:
+        def line(tag: str, cells: tuple[str, ...]) -> str:
+            styles = ["right" if align == "r" else "left" for align in self.align]
+            return "".join(
+                f'<{tag} style="text-align: {style}">{escape(cell)}</{tag}>'
+                for cell, style in zip(cells, styles, strict=True)
+            )
+
+        body = "".join(f"<tr>{line('td', row)}</tr>" for row in self.rows)
+        return f"<table><thead><tr>{line('th', self.columns)}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def table_1(spec: NetworkSpec) -> Table:
+    """The network's structure: repeat, input and operation of each row, then the output."""
+    rows = [(str(stage.repeat), stage_input(stage), stage_operation(stage)) for stage in spec.stages]
+    rows.append(("1", f"1x{spec.num_classes}", "output"))
+    return Table(("Repeat", "Input Ni x W x H", "Operation"), "rll", tuple(rows))
+
+
+def stage_input(stage: Stage) -> str:
+    """The shape that a row of Table 1 reads, `16x56x56`."""
+    return f"{stage.in_channels}x{stage.size}x{stage.size}"
+
+
+def stage_operation(stage: Stage) -> str:
+    """The operation of a row of Table 1 in the paper's words."""
+    size, stride = stage.filter_size, stage.stride
+    if stage.operation == "classifier":
+        return "global average pool, linear, bias"
+    if stage.operation == "block":
+        return f"Block (Ne={stage.expansion}Ni, F={size}, S={stride}, ID={stage.identity})"
+    return f"Conv ({size}x{size}/{stride}), batch norm, ReLU"
+
+
+def table_2(runs: list[Run]) -> Table:
+    """Every hyper-parameter of the runs; where blocks differ the cell says which has what."""
+    rows = [(setting.title, setting.text) for setting in settings(runs)]
+    rows += [
+        ("Optimiser", "stochastic gradient descent"),
+        ("Loss", "cross entropy"),
+        ("Augmentation", "random resized crop, horizontal flip"),
+        ("Normalisation", "ImageNet mean and standard deviation"),
+        ("Seeds", seeds(runs)),
+    ]
+    return Table(("Hyper-parameter", "Value"), "ll", tuple(rows))
+
+
+def table_3(runs: list[Run]) -> Table:
+    """Training time and validation top-1 of the three blocks; mean ± 95 % interval over seeds."""
+    columns = ("Block", "Seeds", "Training time (min)", "Top-1, last epoch (%)", "Top-1, best epoch (%)")
+    columns += ("Best epoch",)
+    groups = by_block(runs)
+    rows = tuple(_result_row(block, groups.get(block), top1_digits(runs)) for block in BLOCKS)
+    return Table(columns, "lrrrrr", rows)
+
+
+def _result_row(block: str, group: list[Run] | None, digits: int) -> tuple[str, ...]:
+    if not group:
+        return (BLOCK_TITLES[block], "0", *[NOT_RUN] * 4)
+    records = [run.record for run in group]
+    return (
+        BLOCK_TITLES[block],
+        str(len(group)),
+        text(estimate([record["train_seconds"] / 60 for record in records]), 1),
+        text(estimate([record["last"]["top1"] for record in records]), digits),
+        text(estimate([record["best"]["top1"] for record in records]), digits),
+        best_epochs(group),
+    )
+
+
+def table_4(spec: NetworkSpec) -> Table:
+    """MACs and filter coefficients of each operation, of one repeat and of all, and the totals."""
+    columns = ("Input", "Operation", "Repeat", "MACs", "Coefficients", "All MACs", "All coefficients")
+    rows = []
+    operations = complexity.count(spec)
+    for index, stage in enumerate(spec.stages):
+        shown = stage_input(stage)
+        for operation in (operation for operation in operations if operation.stage == index):
+            macs, coefficients, repeat = operation.macs, operation.coefficients, operation.repeat
+            counts = (repeat, macs, coefficients, repeat * macs, repeat * coefficients)
+            rows.append((shown, operation.description, *(f"{count:,}" for count in counts)))
+            shown = ""
+    macs, coefficients = complexity.total(operations)
+    rows.append(("Total", "", "", "", "", f"{macs:,}", f"{coefficients:,}"))
+    return Table(columns, "llrrrrr", tuple(rows))
+
+
+KIND_TITLES = {
+    "convolution": "Convolutions",
+    "linear": "Linear (classifier)",
+    "se": "Squeeze-and-excite linears",
+    "routing": "Routing linears",
+    "mixing": "Mixing of experts",
+}
+
+
+def cost_table(num_classes: int) -> Table:
+    """The totals of A, B and C beside each other, one line for each kind of operation."""
+    counted = [complexity.count(NetworkSpec(block, num_classes)) for block in BLOCKS]
+    letters = [letter(block) for block in BLOCKS]
+    columns = ("", *(f"MACs, {name}" for name in letters), *(f"Coefficients, {name}" for name in letters))
+    rows = [(title, *_cost_cells(counted, (kind,))) for kind, title in KIND_TITLES.items()]
+    rows.append(("Total", *_cost_cells(counted, complexity.KINDS)))
+    totals = [complexity.total(operations) for operations in counted]
+    ratios = [f"{total[i] / totals[0][i]:.2f}" for i in (0, 1) for total in totals]
+    rows.append(("Total, relative to A", *ratios))
+    return Table(columns, "lrrrrrr", tuple(rows))
+
+
+def _cost_cells(counted: list[list[complexity.Operation]], kinds: tuple[str, ...]) -> list[str]:
+    totals = [complexity.total(operations, kinds) for operations in counted]
+    return [f"{total[i]:,}" for i in (0, 1) for total in totals]
