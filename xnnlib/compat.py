@@ -11,9 +11,9 @@ _kept_alive = []
 def ensure_torchvision() -> None:
     """Make `import torchvision` work where its published CUDA build stands beside a CPU torch.
 
-    There its first import fails because the operator torchvision::nms, which only the CUDA build
-    defines, does not exist; the same holds for every package that imports torchvision (timm,
-    ptflops). Declaring the operator's schema lets the import through. Everything but nms and the
+    There its first import fails because the operators torchvision::nms and qnms, which only a loaded
+    extension defines, do not exist; the same holds for every package that imports torchvision (timm,
+    ptflops). Declaring the operators' schemas lets the import through. Everything but them and the
     image decoders then works. Elsewhere this only imports torchvision.
     """
     try:
@@ -24,6 +24,7 @@ def ensure_torchvision() -> None:
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _kept_alive.append(library)
         importlib.import_module("torchvision")

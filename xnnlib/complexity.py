@@ -68,11 +68,15 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
 
     def on_convolution(module, inputs, output):
         out_channels, inputs_per_filter, size, _ = module.weight.shape
-        add(*_convolution(inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride[0], output))
+        add(
+            *_convolution(inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride[0], output)
+        )
 
     def on_conditional(module, inputs, output):
         experts, out_channels, inputs_per_filter, size, _ = module.weight.shape
-        counted = _convolution(inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride, output)
+        counted = _convolution(
+            inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride, output
+        )
         _, description, _, coefficients = counted
         others = (experts - 1) * coefficients
         add("mixing", f"mix {experts} experts, {description}", experts * coefficients, others)

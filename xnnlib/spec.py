@@ -80,10 +80,13 @@ class NetworkSpec:
 
     def __post_init__(self):
         choose("block", self.block, BLOCKS)
-        for name in ("num_classes", "reduction", "experts"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+        _require_whole(num_classes=self.num_classes, reduction=self.reduction, experts=self.experts)
+
+
+def _require_whole(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
 
 
 @dataclass(frozen=True)
@@ -109,20 +112,24 @@ class Recipe:
     crop: int = 56
     precision: str = "bfloat16"
 
-    def scaled(self, epochs: int, batch_size: int) -> "Recipe":
-        """The same routine in another budget.
+    def scaled(self, epochs: int, batch_size: int, crop: int) -> "Recipe":
+        """The same routine in another budget, for `crop` x `crop` pixels.
 
-        Learning rates follow the batch size linearly (Goyal et al., arXiv:1706.02677) and the
-        warm-up keeps its share of the epochs, so that a short run sees the same curve, shortened.
+        Learning rates follow the batch size linearly (Goyal et al., arXiv:1706.02677); the warm-up
+        keeps its share of the epochs, so that a short run sees the same curve, shortened; the images
+        keep their ratio to the crop. Raises UserError on a size below one, or a crop below 14, of
+        which the network's three halvings would leave a single pixel.
         """
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+        _require_whole(epochs=epochs, batch_size=batch_size, crop=crop)
+        if crop < 14:
+            raise UserError(f"crop is {crop}; it must be at least 14 pixels.")
         rate = batch_size / self.batch_size
         return replace(
             self,
             epochs=epochs,
             batch_size=batch_size,
+            crop=crop,
+            resize=round(crop * self.resize / self.crop),
             warmup_epochs=self.warmup_epochs * epochs / self.epochs,
             start_learning_rate=self.start_learning_rate * rate,
             peak_learning_rate=self.peak_learning_rate * rate,

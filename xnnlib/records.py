@@ -1,0 +1,163 @@
+"""The run folder: what a training run leaves behind, and the only thing that the report reads.
+
+record.json          what ran, on what, and the result
+epochs.csv           one row an epoch, columns EPOCH_COLUMNS
+weights.safetensors  the last epoch's weights
+train.ipynb          the executed notebook, written by papermill
+checkpoint.pt        the state to resume from; removed when the run is complete
+"""
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from xnnlib.errors import UserError
+from xnnlib.spec import BLOCKS
+
+RECORD, EPOCHS, WEIGHTS, CHECKPOINT = "record.json", "epochs.csv", "weights.safetensors", "checkpoint.pt"
+
+# Top-1 in percent, losses in nats, the learning rate as it was when the epoch began; `seconds` is the
+# wall time of the epoch's training and validation.
+EPOCH_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_top1", "val_loss", "val_top1", "seconds")
+
+# What makes two runs the same run: a folder with another of these is refused, not overwritten.
+IDENTITY = ("profile", "block", "seed", "recipe", "network", "dataset")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as read from its folder; `epochs` maps each of EPOCH_COLUMNS to its values."""
+
+    path: Path
+    record: dict
+    epochs: dict[str, list[float]]
+
+
+def load_run(run_dir: str | os.PathLike) -> Run:
+    """Read a run folder. Raises UserError if a file is missing or is not what it should be."""
+    run_dir = Path(run_dir)
+    try:
+        record = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
+        with open(run_dir / EPOCHS, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        epochs = {name: [float(row[name]) for row in rows] for name in EPOCH_COLUMNS}
+        if not isinstance(record, dict):
+            raise TypeError("not a JSON object")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.filename} is missing: {run_dir} is not a run folder; train it first."
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{run_dir} is damaged ({error}); delete the folder and train it again.") from None
+    return Run(run_dir, record, epochs)
+
+
+def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
+    """The complete runs of a profile, by block in the paper's order, then by seed.
+
+    Raises UserError if there is none or if one is not complete.
+    """
+    folder = Path(results_dir) / profile
+    runs = [load_run(path.parent) for path in sorted(folder.glob(f"*/{RECORD}"))]
+    if not runs:
+        raise UserError(f"{folder} holds no run records; make them with: make reproduce PROFILE={profile}")
+    for run in runs:
+        if not run.record.get("complete"):
+            raise UserError(f"{run.path} is not complete; train it to the end or delete it.")
+    return sorted(runs, key=lambda run: (BLOCKS.index(run.record["block"]), run.record["seed"]))
+
+
+def require_same_run(run_dir: Path, found: dict, wanted: dict) -> None:
+    """Raise UserError if the folder holds another run than the wanted one, naming what differs."""
+    for name in IDENTITY:
+        if found[name] == wanted[name]:
+            continue
+        if isinstance(wanted[name], dict):
+            fields = [f for f in wanted[name] if found[name].get(f) != wanted[name][f]]
+            name, found, wanted = f"{name} {fields[0]}", found[name], wanted[name]
+            old, new = found.get(fields[0]), wanted[fields[0]]
+        else:
+            old, new = found[name], wanted[name]
+        raise UserError(
+            f"{run_dir} holds a run with {name} {old!r}, not {new!r}; choose another run_dir or delete it."
+        )
+
+
+def save_record(run_dir: Path, record: dict) -> None:
+    """Write record.json atomically."""
+    text = json.dumps(record, indent=2) + "\n"
+    write_atomically(run_dir / RECORD, lambda file: file.write(text.encode()))
+
+
+def save_epochs(run_dir: Path, rows: list[dict]) -> None:
+    """Write epochs.csv atomically from one dictionary an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, EPOCH_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(run_dir / EPOCHS, lambda file: file.write(text.getvalue().encode()))
+
+
+def save_weights(run_dir: Path, state: dict[str, Tensor]) -> None:
+    """Write weights.safetensors atomically.
+
+    Filters and matrices are stored in half precision, which keeps a folder small enough to publish;
+    vectors (biases, batch-norm parameters and statistics) keep theirs, since their range is wider.
+    """
+    tensors = {
+        name: (value.half() if value.ndim > 1 else value).detach().cpu().contiguous()
+        for name, value in state.items()
+    }
+    write_atomically(run_dir / WEIGHTS, lambda file: file.write(save(tensors)))
+
+
+def load_weights(run_dir: Path) -> dict[str, Tensor]:
+    """The state that save_weights wrote. Raises UserError if it is not there."""
+    path = Path(run_dir) / WEIGHTS
+    if not path.exists():
+        raise UserError(f"{path} is missing; train the run to the end first.")
+    return load_file(path)
+
+
+def save_checkpoint(run_dir: Path, state: dict) -> None:
+    """Write checkpoint.pt atomically."""
+    write_atomically(run_dir / CHECKPOINT, lambda file: torch.save(state, file))
+
+
+def load_checkpoint(run_dir: Path) -> dict | None:
+    """The state to resume from, on the CPU, or None if the run has not finished an epoch."""
+    path = run_dir / CHECKPOINT
+    if not path.exists():
+        return None
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def remove_checkpoint(run_dir: Path) -> None:
+    """Remove checkpoint.pt of a run that is complete."""
+    (run_dir / CHECKPOINT).unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, flush it to the disk and rename it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
