@@ -1,0 +1,44 @@
+"""`python -m xnnlib.data`: pack a data set into the cache and say what it holds."""
+
+import argparse
+import sys
+
+from xnnlib.data.load import SOURCES, load_dataset
+from xnnlib.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m xnnlib.data", description="Pack a data set into the cache and print its fingerprint."
+    )
+    parser.add_argument("--dataset", default="shapes", help=f"one of {', '.join(SOURCES)} (default: shapes)")
+    parser.add_argument("--data-root", default="", help="the zip file or folder of the images")
+    parser.add_argument("--num-classes", type=int, default=0, help="the first classes; 0: all")
+    parser.add_argument("--train-images", type=int, default=0, help="of all classes together; 0: all")
+    parser.add_argument("--val-images", type=int, default=0, help="of all classes together; 0: all")
+    parser.add_argument("--size", type=int, default=64, help="the short side in pixels (default: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="of shapes (default: 0)")
+    parser.add_argument("--cache-dir", default=None, help="default: XNNLIB_CACHE, else ~/.cache/xnnlib")
+    options = vars(parser.parse_args(arguments))
+    try:
+        dataset = load_dataset(options.pop("dataset"), **options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(
+        f"{dataset.name}: {len(dataset.class_names)} classes, from {dataset.class_names[0]} "
+        f"to {dataset.class_names[-1]}"
+    )
+    for name in ("train", "val"):
+        images = getattr(dataset, name).images
+        low, high = images.sizes.amin(dim=0).tolist(), images.sizes.amax(dim=0).tolist()
+        print(
+            f"{name}: {len(images):,} images of {low[0]}x{low[1]} to {high[0]}x{high[1]} pixels, "
+            f"{images.pixels.numel() / 2**20:,.1f} MiB"
+        )
+    print(f"fingerprint: {dataset.fingerprint}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Augmentation as pure tensor functions on a batch, on the batch's device.
+
+A crop and its resize are one linear map per sample, along the rows and along the columns: two batched
+matrix products whose weights are those of the antialiased bilinear (triangle) filter. It is the
+resampling of torchvision's `resized_crop(antialias=True)` on float tensors, to rounding: where a box is
+larger than the crop the filter is as wide as the reduction, where it is smaller it interpolates between
+two pixels, and it never looks outside the box. torchvision on uint8 rounds each result to a whole grey
+level, half a level away at most from what is computed here.
+
+Source: Inception-style augmentation, Szegedy et al., arXiv:1409.4842, section 6.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from xnnlib.errors import UserError
+
+# ImageNet's, per channel, of pixels scaled to 0..1.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+ATTEMPTS = 10
+
+
+def random_resized_boxes(
+    sizes: Tensor,
+    generator: torch.Generator,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Tensor:
+    """Boxes (N, 4), int64, of top, left, height, width, for images of `sizes` (N, 2), rows and columns.
+
+    Distributed as torchvision's RandomResizedCrop: an area in `scale` of the image's, a ratio of width
+    to height log-uniform in `ratio`, the first of ten attempts that fits, at a uniform place; else the
+    largest centred box within `ratio`. All images and attempts are drawn at once, on the CPU.
+    """
+    count = len(sizes)
+    rows, columns = sizes.double().unbind(1)
+    draw = torch.rand(4, count, ATTEMPTS, generator=generator, dtype=torch.float64)
+    area = (rows * columns)[:, None] * (scale[0] + (scale[1] - scale[0]) * draw[0])
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = torch.exp(low + (high - low) * draw[1])
+    width = torch.round(torch.sqrt(area * aspect))
+    height = torch.round(torch.sqrt(area / aspect))
+    fits = (width > 0) & (width <= columns[:, None]) & (height > 0) & (height <= rows[:, None])
+    top = torch.floor(draw[2] * (rows[:, None] - height + 1))
+    left = torch.floor(draw[3] * (columns[:, None] - width + 1))
+    attempts = torch.stack([top, left, height, width], dim=-1)  # (N, attempts, 4)
+
+    full_height = torch.minimum(rows, torch.round(columns / ratio[0]))
+    full_width = torch.minimum(columns, torch.round(rows * ratio[1]))
+    centred = torch.stack(
+        [(rows - full_height) / 2, (columns - full_width) / 2, full_height, full_width], dim=-1
+    ).floor()
+    first = fits.int().argmax(dim=1)
+    boxes = torch.where(fits.any(dim=1)[:, None], attempts[torch.arange(count), first], centred)
+    return boxes.long()
+
+
+def resample_matrix(start: Tensor, length: Tensor, scale: Tensor, position: Tensor, size: int) -> Tensor:
+    """Weights (B, outputs, size) of the antialiased triangle filter along one axis.
+
+    The input, `size` long, is read from `start` (B,) over `length` (B,) pixels only; output k of a sample
+    lies at `scale` (B,) * (`position` (B, outputs) + 0.5) from there. Each row of weights sums to one.
+    """
+    pixel = torch.arange(size, device=start.device)
+    offset = (pixel - start[:, None])[:, None, :]  # (B, 1, size), from the box's edge
+    centre = (scale[:, None] * (position + 0.5))[:, :, None]
+    reach = scale.clamp(min=1)[:, None, None]
+    weight = (1 - (offset + 0.5 - centre).abs() / reach).clamp(min=0)
+    weight = weight * ((offset >= 0) & (offset < length[:, None, None]))
+    return weight / weight.sum(dim=2, keepdim=True)
+
+
+def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 through (B, h, H) and (B, w, W) weights to (B, 3, h, w) float32, 0 to 255."""
+    count, _, height, width = images.shape
+    images = images.to(torch.float32).reshape(count, 3 * height, width)
+    images = torch.bmm(images, columns.transpose(1, 2)).view(count, 3, height, -1)
+    return torch.matmul(rows[:, None], images)
+
+
+def crop_resize(images: Tensor, boxes: Tensor, flips: Tensor, crop: int) -> Tensor:
+    """Cut `boxes` (B, 4) out of images (B, 3, H, W), uint8, resize to `crop`, mirror where `flips` (B,).
+
+    Returns (B, 3, crop, crop), float32, 0 to 255.
+    """
+    top, left, height, width = boxes.unbind(1)
+    position = torch.arange(crop, device=boxes.device, dtype=torch.float32).expand(len(boxes), crop)
+    mirrored = torch.where(flips[:, None], crop - 1 - position, position)
+    rows = resample_matrix(top, height, height / crop, position, images.shape[2])
+    columns = resample_matrix(left, width, width / crop, mirrored, images.shape[3])
+    return _resample(images, rows, columns)
+
+
+def centre_crop(images: Tensor, sizes: Tensor, resize: int, crop: int) -> Tensor:
+    """Resize images (B, 3, H, W) of `sizes` (B, 2) to the short side `resize`, cut the centre `crop`.
+
+    As torchvision's Resize (the long side rounded down) and CenterCrop. Returns (B, 3, crop, crop),
+    float32, 0 to 255. Raises UserError if `crop` is larger than `resize`.
+    """
+    if crop > resize:
+        raise UserError(f"crop is {crop}, larger than resize, {resize}; make it at most that.")
+    short = sizes.amin(dim=1, keepdim=True)
+    resized = torch.div(resize * sizes, short, rounding_mode="floor")
+    first = torch.round((resized - crop) / 2)
+    steps = torch.arange(crop, device=sizes.device)
+    matrices = [
+        resample_matrix(
+            torch.zeros_like(sizes[:, axis]),
+            sizes[:, axis],
+            sizes[:, axis] / resized[:, axis],
+            first[:, axis, None] + steps,
+            images.shape[2 + axis],
+        )
+        for axis in (0, 1)
+    ]
+    return _resample(images, *matrices)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """(B, 3, H, W), 0 to 255, to ImageNet's mean and standard deviation, in channels_last memory."""
+    # Python numbers, not tensors: making a tensor of them on the device would wait for it.
+    channels = [
+        (images[:, channel] - 255 * mean) / (255 * std)
+        for channel, (mean, std) in enumerate(zip(MEAN, STD, strict=True))
+    ]
+    return torch.stack(channels, dim=-1).permute(0, 3, 1, 2)

@@ -1,0 +1,87 @@
+"""What a data set is in memory: packed uint8 images, labels, names, and a fingerprint."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """N images of one or of many sizes, in one buffer of uint8.
+
+    `pixels` holds the images one after the other, each as (3, rows, columns), RGB. `sizes` (N, 2),
+    int64, holds rows and columns and stays on the CPU, so that a batch can be planned without
+    asking the device. No pixel of padding is stored.
+    """
+
+    pixels: Tensor
+    sizes: Tensor
+    _layout: Tensor = field(init=False, repr=False)  # (N, 3) beside the pixels: first element, rows, columns
+    uniform: bool = field(init=False)
+
+    def __post_init__(self):
+        lengths = 3 * self.sizes.prod(dim=1)
+        starts = lengths.cumsum(0) - lengths
+        layout = torch.cat([starts[:, None], self.sizes], dim=1)
+        object.__setattr__(self, "_layout", layout.to(self.pixels.device))
+        object.__setattr__(self, "uniform", bool((self.sizes == self.sizes[:1]).all()))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Image `index` as (3, rows, columns), uint8."""
+        rows, columns = self.sizes[index].tolist()
+        start = 3 * int(self.sizes[:index].prod(dim=1).sum())
+        return self.pixels[start : start + 3 * rows * columns].view(3, rows, columns)
+
+    def to(self, device: torch.device | str) -> "PackedImages":
+        pixels = self.pixels.to(device)
+        return self if pixels is self.pixels else PackedImages(pixels, self.sizes)
+
+    def gather(self, indices: Tensor, rows: int, columns: int) -> Tensor:
+        """Images `indices` (B,), on the pixels' device, as (B, 3, rows, columns) uint8.
+
+        `rows` and `columns` are the largest of the batch. What lies outside a smaller image is
+        undefined: whoever samples it must give it no weight.
+        """
+        if self.uniform:
+            return self.pixels.view(len(self), 3, rows, columns).index_select(0, indices)
+        start, height, width = (part.view(-1, 1, 1, 1) for part in self._layout[indices].unbind(1))
+        device = self.pixels.device
+        channel = torch.arange(3, device=device).view(1, 3, 1, 1)
+        row = torch.arange(rows, device=device).view(1, 1, -1, 1)
+        column = torch.arange(columns, device=device).view(1, 1, 1, -1)
+        inside = (channel * height + row.minimum(height - 1)) * width + column.minimum(width - 1)
+        return self.pixels.take(start + inside)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: images and their labels (N,), int64, index into the data set's class names."""
+
+    images: PackedImages
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The split with its pixels and labels on `device`; itself if it is there already."""
+        images, labels = self.images.to(device), self.labels.to(device)
+        return self if images is self.images and labels is self.labels else Split(images, labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a validation split of the same classes.
+
+    `fingerprint` is the SHA-256 (hex) of the content; `xnnlib.data.pack` says of what exactly.
+    """
+
+    name: str
+    class_names: list[str]
+    train: Split
+    val: Split
+    fingerprint: str

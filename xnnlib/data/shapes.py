@@ -1,0 +1,242 @@
+"""`shapes`: procedural images whose class is the outline of one object, and nothing else.
+
+Position, extent, rotation, aspect, shear, colours, textures, background, distracting discs, edge lines,
+an occluding bar, light and noise are drawn without regard to the class, so that a network must learn
+shape. Image k of a class in a split depends on (seed, split, class, k) alone: more images or more classes
+change none, a larger size shows the same scene, and the splits share no random stream.
+
+Pixels are made of operations that IEEE 754 rounds alike everywhere (see `xnnlib.data.distances`), so that
+the same seed gives the same bytes on every machine.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray
+from tqdm import tqdm
+
+from xnnlib.data import distances, outlines
+from xnnlib.data.images import Dataset
+from xnnlib.data.pack import Fingerprint, Packer
+from xnnlib.data.sources import spread
+from xnnlib.errors import UserError
+
+TRAIN_PER_CLASS, VAL_PER_CLASS = 100, 20
+CLASS_NAMES = tuple(outlines.OUTLINES)
+
+_SPLITS = {"train": 0, "val": 1}
+_CELLS = 5  # of the coarse grid whose random values, interpolated, make blobs
+_PARAMETERS = 144  # random numbers an image; some are spare, so that a new effect moves no other
+_CHUNK = 16  # images rendered at once: enough to hide Python, few enough for the processor's cache
+
+
+def identity() -> list:
+    """What changes when the generator does."""
+    return [Path(file).read_text() for file in (__file__, outlines.__file__, distances.__file__)]
+
+
+class _Draws:
+    """Hands out the images' uniform random numbers, as columns (B, 1, 1)."""
+
+    def __init__(self, uniform: ndarray):
+        self._uniform, self._used = uniform, 0
+
+    def take(self, count: int) -> ndarray:
+        self._used += count
+        return self._uniform[:, self._used - count : self._used]
+
+    def between(self, low: float, high: float) -> ndarray:
+        return low + (high - low) * self.take(1)[:, :, None]
+
+    def chance(self, probability: float) -> ndarray:
+        return (self.take(1)[:, :, None] < probability).astype(np.float32)
+
+    def direction(self) -> tuple[ndarray, ndarray]:
+        """Cosine and sine of any angle, without either function."""
+        half = self.between(-1, 1)
+        turn = 1 - 2 * self.chance(0.5)
+        scale = turn / (1 + half * half)
+        return (1 - half * half) * scale, 2 * half * scale
+
+
+def _wave(t: ndarray) -> ndarray:
+    """A triangle wave of period 1, -1 to 1."""
+    return 4 * np.abs(t - np.floor(t) - 0.5) - 1
+
+
+def _coarse(values: ndarray, size: int) -> ndarray:
+    """(B, cells, cells) to (B, size, size), interpolated linearly."""
+    place = (np.arange(size, dtype=np.float32) + 0.5) * ((_CELLS - 1) / size)
+    cell = place.astype(int)
+    share = place - cell
+    values = values[:, cell] * (1 - share)[:, None] + values[:, cell + 1] * share[:, None]
+    return values[:, :, cell] * (1 - share) + values[:, :, cell + 1] * share
+
+
+def _texture(draws: _Draws, x: ndarray, y: ndarray, size: int) -> ndarray:
+    """Plain, stripes, checks or blobs: (B, size, size), -1 to 1."""
+    cos, sin = draws.direction()
+    frequency, sharpness = draws.between(0.8, 2.5), draws.between(1, 4)
+    phase, other = draws.between(0, 1), draws.between(0, 1)
+    kind = draws.take(1)[:, :, None]
+    blobs = _coarse(2 * draws.take(_CELLS**2).reshape(-1, _CELLS, _CELLS) - 1, size)
+    along = np.clip(sharpness * _wave(frequency * (x * cos + y * sin) + phase), -1, 1)
+    across = np.clip(sharpness * _wave(frequency * (y * cos - x * sin) + other), -1, 1)
+    pattern = np.where(kind < 0.6, np.where(kind < 0.4, along, along * across), blobs)
+    return np.where(kind < 0.2, 0, pattern)
+
+
+def _colour(draws: _Draws) -> ndarray:
+    """(B, 3, 1, 1), from muted to vivid."""
+    colour, vivid = draws.take(3), 0.4 + 0.6 * draws.take(1)
+    grey = colour.mean(axis=1, keepdims=True)
+    return (grey + (colour - grey) * vivid)[:, :, None, None]
+
+
+def _contrasting(draws: _Draws, other: ndarray) -> ndarray:
+    """The one of three random colours that is farthest from `other`."""
+    best = _colour(draws)
+    for _ in range(2):
+        colour = _colour(draws)
+        gains = np.abs(colour - other).sum(axis=1) > np.abs(best - other).sum(axis=1)
+        best = np.where(gains[:, None], colour, best)
+    return best
+
+
+def _distance(labels: ndarray, u: ndarray, v: ndarray) -> ndarray:
+    """The outlines' signed distances at (u, v), (B, size, size), between the nodes of their fields."""
+    fields = np.stack([outlines.field(CLASS_NAMES[label]) for label in labels])
+    last = outlines.NODES - 1
+    scale = last / (2 * outlines.EXTENT)
+    column = np.clip((u + outlines.EXTENT) * scale, 0, last - 0.001)
+    row = np.clip((v + outlines.EXTENT) * scale, 0, last - 0.001)
+    left, below = column.astype(np.int32), row.astype(np.int32)
+    column -= left
+    row -= below
+    image = np.arange(len(labels), dtype=np.int32)[:, None, None] * outlines.NODES
+    first = (image + below) * outlines.NODES + left
+    fields = fields.ravel()
+    lower = fields[first] * (1 - column) + fields[first + 1] * column
+    first += outlines.NODES
+    upper = fields[first] * (1 - column) + fields[first + 1] * column
+    return lower * (1 - row) + upper * row
+
+
+def _over(image: ndarray, colour: ndarray, coverage: ndarray) -> ndarray:
+    """`colour` (B, 3, ...) laid over `image` where `coverage` (B, size, size) says."""
+    return image + (colour - image) * coverage[:, None]
+
+
+def _render(uniform: ndarray, noise: ndarray, labels: ndarray) -> ndarray:
+    """Random numbers (B, _PARAMETERS), noise (B, 3, size, size), 0 to 1, and labels to images, uint8."""
+    draws, size = _Draws(uniform), noise.shape[-1]
+    pixels = size / 2  # in one unit of the coordinates, which go from -1 to 1, y upwards
+    x = ((np.arange(size, dtype=np.float32) + 0.5) / pixels - 1)[None, None, :]
+    y = -x.swapaxes(1, 2)
+
+    # The object's own coordinates: mirrored, turned, stretched, sheared.
+    extent = draws.between(0.5, 0.88)
+    half = draws.between(-0.22, 0.22)  # tangent of half the angle: up to 25 degrees
+    cos, sin = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
+    stretch, shear = draws.between(0.85, 1.15), draws.between(-0.2, 0.2)
+    mirror = 1 - 2 * draws.chance(0.5)
+    dx = x - (1.05 - extent) * draws.between(-1, 1)
+    dy = y - (1.05 - extent) * draws.between(-1, 1)
+    u, v = (dx * cos + dy * sin) / extent, (dy * cos - dx * sin) / extent
+    u = mirror * (u + shear * v) * stretch
+    v = v / stretch
+    distance = _distance(labels, u, v) * (extent * pixels)  # in pixels, but for stretch and shear
+
+    ground = _colour(draws)
+    cos, sin = draws.direction()
+    slope = draws.between(0, 0.15) * (x * cos + y * sin)
+    image = ground + slope[:, None]
+    image = image + (_colour(draws) - 0.5) * (0.5 * _texture(draws, x, y, size))[:, None]
+    for _ in range(2):
+        radius = np.where(draws.chance(0.5), draws.between(0.08, 0.22), -1)
+        cx, cy = draws.between(-1, 1), draws.between(-1, 1)
+        disc = np.sqrt((x - cx) ** 2 + (y - cy) ** 2) - radius
+        image = _over(image, _colour(draws), np.clip(0.5 - disc * pixels, 0, 1))
+
+    fill = _contrasting(draws, ground)
+    fill = fill + (_colour(draws) - 0.5) * (0.35 * _texture(draws, x, y, size))[:, None]
+    line = draws.chance(0.3) * np.clip(draws.between(0.02, 0.06) * pixels + 0.5 - np.abs(distance), 0, 1)
+    image = _over(image, fill, np.clip(0.5 - distance, 0, 1))
+    image = _over(image, _colour(draws), line)
+
+    cos, sin = draws.direction()
+    width = np.where(draws.chance(0.35), draws.between(0.04, 0.1), -1)
+    bar = np.abs(x * cos + y * sin - draws.between(-0.6, 0.6)) - width
+    image = _over(image, _colour(draws), np.clip(0.5 - bar * pixels, 0, 1))
+
+    cos, sin = draws.direction()
+    light = draws.between(0.75, 1.1) + draws.between(0, 0.2) * (x * cos + y * sin)
+    image = image * light[:, None] + draws.between(0.02, 0.16)[:, None] * (noise - 0.5)
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def make_images(
+    labels: list[int], indices: list[int], size: int, seed: int = 0, split: str = "train"
+) -> ndarray:
+    """Images (N, 3, size, size), uint8: of each label's class the one of that index."""
+    images = np.empty((len(labels), 3, size, size), np.uint8)
+    for first in range(0, len(labels), _CHUNK):
+        chunk = slice(first, first + _CHUNK)
+        streams = [
+            np.random.Generator(np.random.SFC64([seed, _SPLITS[split], label, index]))
+            for label, index in zip(labels[chunk], indices[chunk], strict=True)
+        ]
+        uniform = np.stack([stream.random(_PARAMETERS, dtype=np.float32) for stream in streams])
+        noise = np.stack([stream.random((3, size, size), dtype=np.float32) for stream in streams])
+        images[chunk] = _render(uniform, noise, np.array(labels[chunk]))
+    return images
+
+
+def make_dataset(
+    num_classes: int = 0,
+    train_images: int = 0,
+    val_images: int = 0,
+    size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+) -> Dataset:
+    """The packed data set; 0 means all 100 classes, 100 training and 20 validation images of each.
+
+    Raises UserError on more than 100 classes or fewer images than classes.
+    """
+    if num_classes > len(CLASS_NAMES):
+        raise UserError(f"num_classes is {num_classes}; shapes has {len(CLASS_NAMES)}: ask for at most that.")
+    class_names = list(CLASS_NAMES[: num_classes or len(CLASS_NAMES)])
+    fingerprint, splits = Fingerprint(class_names), {}
+    totals = {
+        "train": train_images or TRAIN_PER_CLASS * len(class_names),
+        "val": val_images or VAL_PER_CLASS * len(class_names),
+    }
+    for split, total in totals.items():
+        fingerprint.split(split)
+        packer = Packer()
+        with tqdm(
+            total=total, desc=f"draw shapes {split}", unit="image", mininterval=0.5, disable=not progress
+        ) as bar:
+            for label, count in enumerate(spread(total, len(class_names), f"{split}_images")):
+                for image in make_images([label] * count, list(range(count)), size, seed, split):
+                    fingerprint.image(label, image.tobytes())
+                    packer.add(image, label)
+                bar.update(count)
+        splits[split] = packer.split()
+    return Dataset("shapes", class_names, **splits, fingerprint=fingerprint.hexdigest())
+
+
+def contact_sheet(
+    num_classes: int = 20, per_class: int = 8, size: int = 64, seed: int = 0, gap: int = 2
+) -> ndarray:
+    """Training images on a white sheet (rows, columns, 3), uint8: a row a class, one image beside the other.
+
+    Row k starts at pixel `gap + k * (size + gap)`, and so do the columns.
+    """
+    labels = [label for label in range(num_classes) for _ in range(per_class)]
+    images = make_images(labels, list(range(per_class)) * num_classes, size, seed)
+    tiles = np.full((num_classes, per_class, 3, size + gap, size + gap), 255, np.uint8)
+    tiles[..., :size, :size] = images.reshape(num_classes, per_class, 3, size, size)
+    sheet = tiles.transpose(0, 3, 1, 4, 2).reshape(num_classes * (size + gap), -1, 3)
+    return np.pad(sheet, ((gap, 0), (gap, 0), (0, 0)), constant_values=255)
