@@ -4,8 +4,7 @@ from xnnlib.spec import LEVELS, Stage
 
 PARTS = ("stem", *(f"level_{number}" for number in range(1, len(LEVELS) + 1)), "last", "classifier")
 PART_TITLES = {part: part.replace("_", " ").capitalize() for part in PARTS} | {
-    "last": "1x1 conv",
-    "classifier": "Linear",
+    "last": "Last conv",
 }
 
 

@@ -1,0 +1,78 @@
+"""The look of the figures and how they are saved: the same bytes for the same data."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from xnnlib.errors import UserError
+from xnnlib.records import write_atomically
+
+STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
+
+# Widths in inches of a figure in one column and across both.
+COLUMN_WIDTH, TEXT_WIDTH = 3.3, 7.0
+
+# Okabe and Ito's colours, told apart with any colour vision (https://jfly.uni-koeln.de/color/). A block
+# keeps its colour, marker and hatch in every figure.
+COLORS = {"standard": "#0072B2", "se": "#D55E00", "se_cond": "#009E73"}
+MARKERS = {"standard": "o", "se": "s", "se_cond": "^"}
+HATCHES = {"standard": "", "se": "/////", "se_cond": "....."}
+
+
+class PaperFigure(Figure):
+    """A figure that knows the digest of the data it shows."""
+
+    data_digest = ""
+
+
+def applied() -> AbstractContextManager:
+    """The paper's style while the context lasts, over matplotlib's defaults whatever the user set."""
+    return matplotlib.style.context(["default", STYLE_FILE])
+
+
+def new_figure(width: float, height: float, data: object) -> PaperFigure:
+    """An empty figure of that size in inches that shows `data`, which JSON can write."""
+    figure = PaperFigure(figsize=(width, height))
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    figure.data_digest = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return figure
+
+
+def save(figure: PaperFigure, figures_dir: str | os.PathLike, name: str) -> tuple[Path, Path]:
+    """Write `<name>.svg` and `<name>.pdf`, atomically and without dates; returns their paths.
+
+    The digest of the figure's data goes into the files, where `saved_digest` finds it.
+    """
+    common = {"Title": name, "Creator": "xnnlib"}
+    metadata = {
+        "svg": common | {"Identifier": figure.data_digest, "Date": None},
+        "pdf": common | {"Keywords": figure.data_digest, "Producer": "matplotlib", "CreationDate": None},
+    }
+    paths = []
+    with applied():
+        for kind, values in metadata.items():
+            path = Path(figures_dir) / f"{name}.{kind}"
+            write_atomically(path, partial(figure.savefig, format=kind, metadata=values))
+            paths.append(path)
+    return tuple(paths)
+
+
+def saved_digest(path: str | os.PathLike) -> str:
+    """The digest of the data that a saved figure shows. Raises UserError if it is not one of `save`."""
+    found = re.search(rb"sha256:[0-9a-f]{64}", Path(path).read_bytes())
+    if not found:
+        raise UserError(f"{path} was not saved by this project; draw it again with: make figures")
+    return found[0].decode()
+
+
+def styled(draw: Callable[..., PaperFigure]) -> Callable[..., PaperFigure]:
+    """Decorate a function that draws a figure so that it draws in the paper's style."""
+    return applied()(draw)
