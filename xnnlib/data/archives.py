@@ -22,18 +22,23 @@ class Folder:
 
     def _entries(self) -> list[tuple[str, os.stat_result | None]]:
         entries, pending = [], [""]
-        while pending:
-            folder = pending.pop()
-            with os.scandir(self.path / folder) as found:
-                for entry in found:
-                    name = folder + entry.name
-                    if not _visible(name):
-                        continue
-                    if entry.is_dir():
-                        pending.append(name + "/")
-                        entries.append((name + "/", None))
-                    else:
-                        entries.append((name, entry.stat()))
+        try:
+            while pending:
+                folder = pending.pop()
+                with os.scandir(self.path / folder) as found:
+                    for entry in found:
+                        name = folder + entry.name
+                        if not _visible(name):
+                            continue
+                        if entry.is_dir():
+                            pending.append(name + "/")
+                            entries.append((name + "/", None))
+                        else:
+                            entries.append((name, entry.stat()))
+        except OSError as error:
+            raise UserError(
+                f"{error.filename} cannot be read ({error.strerror}); remove it or make it readable."
+            ) from error
         return sorted(entries, key=lambda entry: entry[0])
 
     def names(self) -> list[str]:
@@ -73,7 +78,7 @@ class Zip:
             ) from error
 
     def names(self) -> list[str]:
-        return sorted(name for name in self._zip.namelist() if _visible(name))
+        return sorted({name for name in self._zip.namelist() if _visible(name)})
 
     def read(self, name: str) -> bytes:
         try:

@@ -4,8 +4,9 @@ A crop and its resize are one linear map per sample, along the rows and along th
 matrix products whose weights are those of the antialiased bilinear (triangle) filter. It is the
 resampling of torchvision's `resized_crop(antialias=True)` on float tensors, to rounding: where a box is
 larger than the crop the filter is as wide as the reduction, where it is smaller it interpolates between
-two pixels, and it never looks outside the box. torchvision on uint8 rounds each result to a whole grey
-level, half a level away at most from what is computed here.
+two pixels, and it never looks outside the box. torchvision on uint8 rounds to whole grey levels after
+each axis, one level away at most from what is computed here; nothing is rounded here. (Where matrix
+products are let run in TF32, factors keep ten bits: an error below half a level.)
 
 Source: Inception-style augmentation, Szegedy et al., arXiv:1409.4842, section 6.
 """

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import sys
-from pathlib import Path
 
 from xnnlib.data import cache, shapes
 from xnnlib.data.images import Dataset
@@ -48,8 +47,8 @@ def load_dataset(
     if name == "shapes":
         source, identity = None, shapes.identity()
     else:
-        request["data_root"] = str(Path(data_root).expanduser().resolve()) if data_root else ""
         source = FILE_SOURCES[name](str(data_root))
+        request["data_root"] = str(source.path.resolve())
         identity = source.identity()
     # Digested, so that the many files of a folder do not swell the cache's header.
     identity = hashlib.sha256(json.dumps(identity).encode()).hexdigest()

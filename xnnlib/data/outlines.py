@@ -183,7 +183,9 @@ OUTLINES: dict[str, Outline] = {
             (-0.45, -0.55),
         ]
     ),
-    "arch": cut(union(disc(0.9), box(-0.9, -0.8, 0.9, 0)), disc(0.42), box(-0.42, -0.9, 0.42, 0)),
+    "arch": polygon(
+        [(-0.9, -0.8), *arc(0.9, 180, 0), (0.9, -0.8), (0.42, -0.8), *arc(0.42, 0, 180), (-0.42, -0.8)]
+    ),
     "mug": union(box(-0.8, -0.8, 0.4, 0.8), frame(disc(0.5, (0.45, 0)), 0.2)),
     "umbrella": union(
         cut(_UPPER_HALF, *(disc(0.22, (x, 0)) for x in (-0.72, 0, 0.72))),
@@ -258,7 +260,7 @@ def field(name: str) -> ndarray:
     """
     outline = OUTLINES[name]
     probe = np.linspace(-EXTENT, EXTENT, 151)
-    inside = outline(probe[None, :], probe[:, None]) < 0
+    inside = outline(probe[None, :], probe[:, None]) <= 0
     columns, rows = probe[inside.any(axis=0)], probe[inside.any(axis=1)]
     half = max(columns[-1] - columns[0], rows[-1] - rows[0]) / 2
     nodes = np.linspace(-EXTENT, EXTENT, NODES) * half

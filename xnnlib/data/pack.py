@@ -28,7 +28,7 @@ from xnnlib.data.images import Dataset, PackedImages, Split
 from xnnlib.data.sources import File, Selection
 from xnnlib.errors import UserError
 
-_CHUNK = 64  # images a task: few enough to keep every thread busy, enough to hide a task's cost
+_CHUNK = 16  # images a task: enough to hide its cost, few enough to hold large photographs
 
 
 class Fingerprint:
@@ -101,7 +101,7 @@ def _decoded(files: list[tuple[File, int]], size: int, fingerprint: Fingerprint)
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
-                while len(pending) < 3 * workers:
+                while len(pending) < 2 * workers:
                     chunk = [(file, label, file.read()) for file, label in islice(remaining, _CHUNK)]
                     if not chunk:
                         break

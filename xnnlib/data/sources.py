@@ -90,13 +90,14 @@ class TinyImageNet:
                 "or set XNNLIB_TINY_IMAGENET to it."
             )
         self.archive = open_archive(data_root)
+        self.path = self.archive.path
 
     def identity(self) -> list:
         return self.archive.identity()
 
     def listing(self) -> Listing:
-        archive, names = self.archive, self.archive.names()
-        root = str(archive.path)
+        names = self.archive.names()
+        root = str(self.path)
         tops = [name[: -len("wnids.txt")] for name in names if f"/{name}".endswith("/wnids.txt")]
         if not tops:
             raise UserError(
@@ -143,7 +144,8 @@ class TinyImageNet:
 class ImageNet64:
     """The course's zips in one folder: `Train1.zip` to `Train5.zip` and `Val1.zip`, or their folders.
 
-    Each holds `<class>/*`, or that in one more folder. A class may be spread over several of them.
+    Each holds `<class>/*`, or that in one more folder. A class may be spread over several of them. Of a
+    zip and a folder of the same name the zip is read.
     """
 
     def __init__(self, data_root: str):
@@ -152,19 +154,19 @@ class ImageNet64:
             raise UserError(
                 f"data_root {data_root!r} is a file; give the folder that holds Train1.zip to Val1.zip."
             )
-        self.root = root.path
+        self.path = root.path
         self.parts = {split: self._find(split) for split in ("train", "val")}
 
     def _find(self, split: str) -> list[Folder | Zip]:
         pattern = re.compile(rf"{split}[0-9]*(\.zip)?", re.IGNORECASE)
         paths = {
             path.name.lower().removesuffix(".zip"): path
-            for path in sorted(self.root.iterdir())
+            for path in sorted(self.path.iterdir())
             if pattern.fullmatch(path.name)
         }
         if not paths:
             raise UserError(
-                f"{self.root} has no {split.capitalize()}1.zip (nor a folder of that name); "
+                f"{self.path} has no {split.capitalize()}1.zip (nor a folder of that name); "
                 "give the folder that holds the course's zips."
             )
         return [open_archive(path) for path in paths.values()]
@@ -181,7 +183,7 @@ class ImageNet64:
                 for name, files in _classes_under(part, names, _wrapper(names, depth=1)).items():
                     classes.setdefault(name, []).extend(files)
             splits[split] = classes
-        return Listing(str(self.root), sorted(splits["train"] | splits["val"]), **splits)
+        return Listing(str(self.path), sorted(splits["train"] | splits["val"]), **splits)
 
 
 class ImageFolder:
@@ -189,6 +191,7 @@ class ImageFolder:
 
     def __init__(self, data_root: str):
         self.archive = open_archive(_required(data_root, "the folder or zip with train/ and val/"))
+        self.path = self.archive.path
 
     def identity(self) -> list:
         return self.archive.identity()
@@ -198,7 +201,7 @@ class ImageFolder:
         top = "" if any(name.startswith("train/") for name in names) else _wrapper(names, depth=2)
         train = _classes_under(self.archive, names, f"{top}train/")
         val = _classes_under(self.archive, names, f"{top}val/")
-        return Listing(str(self.archive.path), sorted(train | val), train, val)
+        return Listing(str(self.path), sorted(train | val), train, val)
 
 
 def _required(data_root: str, what: str) -> Path:

@@ -1,0 +1,108 @@
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from xnnlib.data import PackedImages, Split, train_batches, val_batches
+from xnnlib.data.augment import normalise
+from xnnlib.errors import UserError
+
+
+def split_of(sizes):
+    """Image k is k everywhere in red, so that a batch tells which images it holds; labels are 10 k."""
+    generator = torch.Generator().manual_seed(3)
+    images = [torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8) for size in sizes]
+    for index, image in enumerate(images):
+        image[0] = index
+    pixels = torch.cat([image.flatten() for image in images])
+    return images, Split(PackedImages(pixels, torch.tensor(sizes)), 10 * torch.arange(len(sizes)))
+
+
+UNIFORM = [(32, 32)] * 10
+RAGGED = [(32, 32 + 3 * k) if k % 2 else (32 + 5 * k, 32) for k in range(10)]
+
+
+def red(images):
+    """The image numbers, from the normalised red channel."""
+    return (images[:, 0] * 0.229 + 0.485) * 255
+
+
+def epoch(split, batch_size=4, seed=0):
+    return list(train_batches(split, batch_size, 28, torch.Generator().manual_seed(seed)))
+
+
+@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+def test_train_batches_hold_each_image_at_most_once_with_its_label(sizes):
+    _, split = split_of(sizes)
+    batches = epoch(split)
+    assert [len(labels) for _, labels in batches] == [4, 4]
+    for images, labels in batches:
+        assert images.shape == (4, 3, 28, 28) and images.dtype == torch.float32
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert labels.dtype == torch.int64
+        # Constant red over the whole crop: nothing from beyond the image or from a neighbour.
+        numbers = (labels / 10)[:, None, None].expand(4, 28, 28)
+        torch.testing.assert_close(red(images), numbers, atol=1e-3, rtol=0)
+    labels = torch.cat([labels for _, labels in batches])
+    assert len(labels.unique()) == 8 and labels.tolist() != sorted(labels.tolist())
+
+
+@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+def test_generator_is_the_only_source_of_randomness(sizes):
+    _, split = split_of(sizes)
+    torch.manual_seed(1)
+    first = epoch(split)
+    torch.manual_seed(2)
+    for (images, labels), (others, other_labels) in zip(first, epoch(split), strict=True):
+        assert torch.equal(images, others) and torch.equal(labels, other_labels)
+    assert not torch.equal(first[0][1], epoch(split, seed=5)[0][1])
+
+
+def test_saved_generator_state_resumes_exactly():
+    _, split = split_of(UNIFORM)
+    generator = torch.Generator().manual_seed(0)
+    list(train_batches(split, 4, 28, generator))
+    state = generator.get_state()
+    second = list(train_batches(split, 4, 28, generator))
+    generator.set_state(state)
+    for (images, _), (others, _) in zip(second, train_batches(split, 4, 28, generator), strict=True):
+        assert torch.equal(images, others)
+    assert not torch.equal(second[0][0], epoch(split)[0][0])
+
+
+def test_half_of_the_crops_are_mirrored_whatever_the_box():
+    """A ramp along the columns rises in a crop, and falls in a mirrored one."""
+    ramp = torch.arange(32, dtype=torch.uint8).mul(8).expand(400, 3, 32, 32)
+    split = Split(PackedImages(ramp.reshape(-1), torch.tensor([[32, 32]] * 400)), torch.zeros(400).long())
+    ((images, _),) = epoch(split, batch_size=400)
+    falls = images[:, 0, 0, -1] < images[:, 0, 0, 0]
+    assert 160 < falls.sum() < 240
+
+
+def test_split_smaller_than_a_batch_is_one_batch():
+    _, split = split_of(UNIFORM)
+    assert [len(labels) for _, labels in epoch(split, batch_size=64)] == [10]
+    assert [len(labels) for _, labels in epoch(split, batch_size=10)] == [10]
+
+
+@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+def test_val_batches_are_all_images_in_order(sizes):
+    originals, split = split_of(sizes)
+    batches = list(val_batches(split, 4, 28, 32))
+    assert [len(labels) for _, labels in batches] == [4, 4, 2]
+    assert torch.cat([labels for _, labels in batches]).tolist() == list(range(0, 100, 10))
+    transform = v2.Compose([v2.Resize(32, antialias=True), v2.CenterCrop(28)])
+    expected = normalise(torch.stack([transform(image.float()) for image in originals]))
+    images = torch.cat([images for images, _ in batches])
+    torch.testing.assert_close(images, expected, atol=1e-4, rtol=0)
+    assert batches[0][0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_mistakes_are_refused():
+    _, split = split_of(UNIFORM)
+    with pytest.raises(UserError, match="batch_size is 0"):
+        epoch(split, batch_size=0)
+    empty = Split(
+        PackedImages(torch.empty(0, dtype=torch.uint8), torch.empty(0, 2).long()), torch.empty(0).long()
+    )
+    with pytest.raises(UserError, match="no images"):
+        list(val_batches(empty, 4, 28, 32))

@@ -1,0 +1,40 @@
+import torch
+
+from xnnlib.data.images import PackedImages, Split
+
+
+def packed(sizes):
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8) for size in sizes]
+    return images, PackedImages(torch.cat([image.flatten() for image in images]), torch.tensor(sizes))
+
+
+def test_images_of_many_sizes_come_back_whole():
+    images, ragged = packed([(4, 7), (5, 4), (4, 4)])
+    assert not ragged.uniform and len(ragged) == 3
+    assert ragged.pixels.numel() == 3 * (28 + 20 + 16)  # no padding is stored
+    for index, image in enumerate(images):
+        assert torch.equal(ragged[index], image)
+
+
+def test_gather_places_each_image_at_the_corner():
+    images, ragged = packed([(4, 7), (5, 4), (4, 4)])
+    batch = ragged.gather(torch.tensor([2, 1, 2]), 5, 4)
+    assert batch.shape == (3, 3, 5, 4)
+    for image, index in zip(batch, (2, 1, 2), strict=True):
+        rows, columns = ragged.sizes[index]
+        assert torch.equal(image[:, :rows, :columns], images[index])
+
+
+def test_gather_of_one_size():
+    images, uniform = packed([(4, 6)] * 3)
+    assert uniform.uniform
+    assert torch.equal(uniform.gather(torch.tensor([2, 0]), 4, 6), torch.stack([images[2], images[0]]))
+
+
+def test_split_stays_itself_where_it_is_already():
+    _, images = packed([(4, 4)] * 2)
+    split = Split(images, torch.tensor([0, 1]))
+    assert split.to("cpu") is split and len(split) == 2
+    assert split.to("meta").images.pixels.device.type == "meta"
+    assert split.to("meta").images.sizes.device.type == "cpu"

@@ -1,0 +1,137 @@
+import pytest
+from small_archives import WNIDS, image_folder, tiny_imagenet, write_folder, write_zip
+
+from xnnlib.data.sources import FILE_SOURCES, select
+from xnnlib.errors import UserError
+
+
+def chosen(source, root, num_classes=0, train_images=0, val_images=0):
+    selection = select(FILE_SOURCES[source](str(root)).listing(), num_classes, train_images, val_images)
+    splits = [
+        [(file.name.rsplit("/", 1)[-1], label) for file, label in files]
+        for files in (selection.train, selection.val)
+    ]
+    return selection.class_names, *splits
+
+
+def without(files, part):
+    return {name: content for name, content in files.items() if part not in name}
+
+
+def test_tiny_imagenet_takes_the_first_wnids_in_sorted_order(tmp_path):
+    names, train, val = chosen("tiny-imagenet", write_zip(tmp_path / "t.zip", tiny_imagenet()), num_classes=2)
+    assert names == list(WNIDS[:2])
+    assert train == [(f"{wnid}_{k}.JPEG", label) for label, wnid in enumerate(names) for k in range(12)]
+    assert val == [("val_0.JPEG", 0), ("val_6.JPEG", 0), ("val_12.JPEG", 0),
+                   ("val_1.JPEG", 1), ("val_7.JPEG", 1), ("val_13.JPEG", 1)]  # fmt: skip
+
+
+def test_tiny_imagenet_in_any_container_is_the_same(tmp_path):
+    files = tiny_imagenet()
+    folder = write_folder(tmp_path / "unpacked", files)
+    zipped = chosen("tiny-imagenet", write_zip(tmp_path / "t.zip", files))
+    assert chosen("tiny-imagenet", folder) == zipped
+    assert chosen("tiny-imagenet", folder / "tiny-imagenet-200") == zipped
+
+
+def test_tiny_imagenet_is_found_through_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("XNNLIB_TINY_IMAGENET", str(write_zip(tmp_path / "t.zip", tiny_imagenet())))
+    assert chosen("tiny-imagenet", "")[0] == list(WNIDS)
+    monkeypatch.delenv("XNNLIB_TINY_IMAGENET")
+    with pytest.raises(UserError, match="data_root is empty.*XNNLIB_TINY_IMAGENET"):
+        chosen("tiny-imagenet", "")
+
+
+def course_zips(root, wrapped=False, write=write_zip):
+    """Classes a and b; b is spread over two zips."""
+    parts = {
+        "Train1": {"a/a_2.JPEG": b"", "a/a_10.JPEG": b"", "b/b_3.JPEG": b""},
+        "Train2": {"b/b_1.JPEG": b"", "b/b_20.JPEG": b""},
+        "Val1": {"a/v_1.JPEG": b"", "b/v_2.JPEG": b""},
+    }
+    for part, files in parts.items():
+        files = {f"{part}/{name}" if wrapped else name: content for name, content in files.items()}
+        write(root / (f"{part}.zip" if write is write_zip else part), files)
+    return root
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_imagenet64_joins_its_zips(tmp_path, wrapped, write):
+    names, train, val = chosen("imagenet64", course_zips(tmp_path, wrapped, write))
+    assert names == ["a", "b"]
+    assert train == [("a_2.JPEG", 0), ("a_10.JPEG", 0), ("b_1.JPEG", 1), ("b_3.JPEG", 1), ("b_20.JPEG", 1)]
+    assert val == [("v_1.JPEG", 0), ("v_2.JPEG", 1)]
+
+
+def test_imagenet64_reads_an_unpacked_train_and_val(tmp_path):
+    write_folder(tmp_path, image_folder())
+    assert chosen("imagenet64", tmp_path) == chosen("folder", tmp_path)
+
+
+@pytest.mark.parametrize("wrapper", ["", "images/"])
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_folder(tmp_path, wrapper, write):
+    files = {wrapper + name: content for name, content in image_folder().items()}
+    names, train, val = chosen("folder", write(tmp_path / "data.zip", files), train_images=5)
+    assert names == ["cat", "dog", "eel"]
+    # Five images over three classes: the first two give one more.
+    assert train == [("0.jpg", 0), ("1.jpg", 0), ("0.jpg", 1), ("1.jpg", 1), ("0.jpg", 2)]
+    assert val == [("0.jpg", 0), ("1.jpg", 0), ("0.jpg", 1), ("1.jpg", 1), ("0.jpg", 2), ("1.jpg", 2)]
+
+
+BAD_ANNOTATION = {"tiny-imagenet-200/val/val_annotations.txt": b"val_0.JPEG n01443537\n"}
+MISTAKES = {
+    "not tiny imagenet": ("tiny-imagenet", image_folder(), {}, "is not Tiny ImageNet: no wnids.txt"),
+    "no annotations": (
+        "tiny-imagenet",
+        without(tiny_imagenet(), "annotations"),
+        {},
+        "annotations.txt is missing",
+    ),
+    "bad annotation": (
+        "tiny-imagenet",
+        tiny_imagenet() | BAD_ANNOTATION,
+        {},
+        "annotations.txt, line 1: expected",
+    ),
+    "listed, not there": ("tiny-imagenet", without(tiny_imagenet(), "val_7."), {}, "val_7.JPEG is listed"),
+    "no train": ("tiny-imagenet", without(tiny_imagenet(), "/train/"), {}, "has no train images"),
+    "empty class": (
+        "tiny-imagenet",
+        without(tiny_imagenet(), f"{WNIDS[1]}_"),
+        {},
+        f"'{WNIDS[1]}' has no train",
+    ),
+    "no val split": ("folder", without(image_folder(), "val/"), {}, "has no val images"),
+    "class without val": ("folder", without(image_folder(), "val/dog"), {}, "'dog' has no val images"),
+    "too many classes": ("folder", image_folder(), {"num_classes": 4}, "num_classes is 4; .* has 3"),
+    "too many images": ("folder", image_folder(), {"train_images": 14}, "has 4 of it; ask for at most 12"),
+    "too few images": ("folder", image_folder(), {"val_images": 2}, "val_images is 2 for 3 classes"),
+}
+
+
+@pytest.mark.parametrize("source, files, request_, message", MISTAKES.values(), ids=MISTAKES.keys())
+def test_mistakes_are_one_line(tmp_path, source, files, request_, message):
+    with pytest.raises(UserError, match=message) as raised:
+        chosen(source, write_zip(tmp_path / "data.zip", files), **request_)
+    assert "\n" not in str(raised.value)
+
+
+def test_empty_class_folder_is_found(tmp_path):
+    write_folder(tmp_path, image_folder())
+    (tmp_path / "train" / "bee").mkdir()
+    with pytest.raises(UserError, match="class 'bee' has no train images"):
+        chosen("folder", tmp_path)
+
+
+def test_imagenet64_mistakes(tmp_path):
+    with pytest.raises(UserError, match="has no Train1.zip"):
+        chosen("imagenet64", tmp_path)
+    path = write_zip(tmp_path / "Train1.zip", {"a/1.JPEG": b""})
+    with pytest.raises(UserError, match="has no Val1.zip"):
+        chosen("imagenet64", tmp_path)
+    with pytest.raises(UserError, match="is a file; give the folder"):
+        chosen("imagenet64", path)
+    with pytest.raises(UserError, match="data_root is empty; give the folder"):
+        chosen("imagenet64", "")
