@@ -1,6 +1,7 @@
 """Figure 6: where the MACs and the coefficients are, by level and by kind of operation."""
 
-import pandas
+from collections import Counter
+
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.legend_handler import HandlerTuple
@@ -47,12 +48,10 @@ def figure_6(num_classes: int = 100) -> PaperFigure:
     """Bars: totals of each part of the network; marks on a logarithmic axis: totals of each kind."""
     rows = costs(num_classes)
     figure = new_figure(TEXT_WIDTH, 4.5, rows)
-    frame = pandas.DataFrame(rows)
-    frame[list(MEASURES)] /= 1e6
     grid = figure.subplots(2, 2, sharey="row", gridspec_kw={"height_ratios": (1.7, 1)})
     for column, (measure, label) in enumerate(MEASURES.items()):
-        _draw_parts(grid[0, column], frame, measure)
-        _draw_kinds(grid[1, column], frame, measure)
+        _draw_parts(grid[0, column], totals(rows, "part", measure))
+        _draw_kinds(grid[1, column], totals(rows, "kind", measure))
         for axes in grid[:, column]:
             axes.get_legend().remove()
             axes.set(xlabel=label, ylabel="")
@@ -79,20 +78,30 @@ def figure_6(num_classes: int = 100) -> PaperFigure:
     return figure
 
 
-def _draw_parts(axes: Axes, frame: pandas.DataFrame, measure: str) -> None:
-    totals = frame.groupby(["block", "part"], as_index=False)[measure].sum()
-    look = {"palette": COLORS, "saturation": 1, "ax": axes}
-    seaborn.barplot(totals, x=measure, y="part", hue="block", order=PARTS, hue_order=BLOCKS, **look)
+def totals(rows: list[dict], by: str, measure: str) -> dict[str, list]:
+    """A measure's sum in millions for each block and each `by`, "part" or "kind", as columns."""
+    sums = Counter()
+    for row in rows:
+        sums[row["block"], row[by]] += row[measure]
+    return {
+        "block": [block for block, _ in sums],
+        "place": [place for _, place in sums],
+        "millions": [value / 1e6 for value in sums.values()],
+    }
+
+
+def _draw_parts(axes: Axes, columns: dict[str, list]) -> None:
+    order = {"x": "millions", "y": "place", "hue": "block", "order": PARTS, "hue_order": BLOCKS}
+    seaborn.barplot(columns, **order, palette=COLORS, saturation=1, ax=axes)
     for bars, block in zip(axes.containers, BLOCKS, strict=True):
         for bar in bars:
             bar.set(hatch=HATCHES[block], edgecolor="white", linewidth=0)
 
 
-def _draw_kinds(axes: Axes, frame: pandas.DataFrame, measure: str) -> None:
-    totals = frame.groupby(["block", "kind"], as_index=False)[measure].sum()
+def _draw_kinds(axes: Axes, columns: dict[str, list]) -> None:
+    order = {"x": "millions", "y": "place", "hue": "block", "order": complexity.KINDS, "hue_order": BLOCKS}
     markers = [MARKERS[block] for block in BLOCKS]
-    look = {"palette": COLORS, "markers": markers, "markersize": 4.5, "linestyle": "none", "dodge": 0.5}
-    order = {"order": complexity.KINDS, "hue_order": BLOCKS}
-    seaborn.pointplot(totals, x=measure, y="kind", hue="block", errorbar=None, ax=axes, **order, **look)
+    look = {"palette": COLORS, "markers": markers, "markersize": 4, "linestyle": "none", "dodge": 0.6}
+    seaborn.pointplot(columns, **order, **look, errorbar=None, ax=axes)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")

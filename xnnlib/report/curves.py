@@ -16,6 +16,8 @@ from xnnlib.spec import BLOCK_TITLES, BLOCKS
 PANELS = (("val_top1", "train_top1", "Top-1 accuracy (%)"), ("val_loss", "train_loss", "Cross entropy"))
 MARKS = 8  # markers along a line, staggered between blocks so that none hides another
 
+DASHED = {"linestyle": (0, (4, 2)), "linewidth": 0.8, "markersize": 3, "markerfacecolor": "white"}
+
 
 def curves(runs: list[Run]) -> dict:
     """What Figure 5 draws: of each block and column the mean, lowest and highest value of its seeds.
@@ -100,8 +102,8 @@ def _band(data: dict) -> str:
 def _draw(axes: Axes, block: str, series: dict, validation: str, training: str) -> None:
     color, epochs = COLORS[block], series["epoch"]
     step = max(1, len(epochs) // MARKS)
-    solid = {"marker": MARKERS[block], "markevery": (BLOCKS.index(block) * step // len(BLOCKS), step)}
-    dashed = {"linestyle": (0, (4, 2)), "linewidth": 0.8}
+    marks = {"marker": MARKERS[block], "markevery": (BLOCKS.index(block) * step // len(BLOCKS), step)}
+    solid, dashed = marks, marks | DASHED
     for column, look in ((validation, solid), (training, dashed)):
         values = series[column]
         axes.plot(epochs, values["mean"], color=color, label=f"{block} {column}", **look)
@@ -115,7 +117,7 @@ def _legend(figure: PaperFigure, data: dict, y: float) -> None:
         for block in data["blocks"]
     ]
     handles.append(Line2D([], [], color="#444444", label="validation"))
-    handles.append(Line2D([], [], color="#444444", linewidth=0.8, linestyle=(0, (4, 2)), label="training"))
+    handles.append(Line2D([], [], color="#444444", label="training", **DASHED))
     figure.legend(
         handles=handles,
         loc="center",

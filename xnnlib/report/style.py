@@ -1,6 +1,7 @@
 """The look of the figures and how they are saved: the same bytes for the same data."""
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -24,13 +25,20 @@ COLUMN_WIDTH, TEXT_WIDTH = 3.3, 7.0
 # keeps its colour, marker and hatch in every figure.
 COLORS = {"standard": "#0072B2", "se": "#D55E00", "se_cond": "#009E73"}
 MARKERS = {"standard": "o", "se": "s", "se_cond": "^"}
-HATCHES = {"standard": "", "se": "/////", "se_cond": "....."}
+HATCHES = {"standard": "", "se": "/////", "se_cond": "xxxxx"}
 
 
 class PaperFigure(Figure):
     """A figure that knows the digest of the data it shows."""
 
     data_digest = ""
+
+    def _repr_png_(self) -> bytes:
+        # What a notebook shows, without a date or a version, so that it is the same in every run.
+        image = io.BytesIO()
+        with applied():
+            self.savefig(image, format="png", dpi=120, metadata={"Software": None})
+        return image.getvalue()
 
 
 def applied() -> AbstractContextManager:

@@ -12,7 +12,7 @@ from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
 NOT_RUN = "not run"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Cells of final text; `align` has one of "l" and "r" for each column.
 
@@ -28,7 +28,7 @@ class Table:
         if len(widths) != 1:
             raise ValueError(f"columns, alignment and rows of a table differ in length: {sorted(widths)}")
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = (self.columns, *self.rows)
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
         lines = (self.columns, tuple("-" * width for width in widths), *self.rows)
