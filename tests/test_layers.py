@@ -22,13 +22,17 @@ def test_squeeze_excite_keeps_one_hidden_channel():
     assert SqueezeExcite(3, reduction=16)(torch.randn(2, 3, 4, 4)).shape == (2, 3, 4, 4)
 
 
+def experts(layer: CondConv2d) -> torch.Tensor:
+    return layer.weight.view(-1, *layer.filter_shape)
+
+
 def plain_conditional_convolution(layer: CondConv2d, x: torch.Tensor) -> torch.Tensor:
     """Figure 4 sample by sample, with nothing but F.conv2d."""
     outputs = []
     for sample in x:
         pooled = sample.mean((1, 2))
         routing = torch.sigmoid(layer.routing.weight @ pooled)
-        kernel = sum(weight * expert for weight, expert in zip(routing, layer.weight, strict=True))
+        kernel = sum(weight * expert for weight, expert in zip(routing, experts(layer), strict=True))
         outputs.append(
             F.conv2d(
                 sample[None],
@@ -75,7 +79,8 @@ def test_one_expert_with_its_routing_at_one_is_an_ordinary_convolution(monkeypat
     for arguments, groups in (((6, 10), 1), ((6, 6, 3, 1, True), 6)):
         layer = CondConv2d(*arguments, experts=1).double()
         x = torch.randn(4, 6, 7, 7, dtype=torch.float64)
-        ordinary = F.conv2d(x, layer.weight[0], padding=layer.weight.shape[-1] // 2, groups=groups)
+        kernel = experts(layer)[0]
+        ordinary = F.conv2d(x, kernel, padding=kernel.shape[-1] // 2, groups=groups)
         torch.testing.assert_close(layer(x), ordinary, rtol=1e-12, atol=1e-12)
 
 
@@ -90,7 +95,7 @@ def test_the_filter_differs_from_sample_to_sample():
 def test_each_expert_is_initialised_like_an_ordinary_filter():
     torch.manual_seed(0)
     layer = CondConv2d(64, 256, experts=3)
-    assert torch.allclose(layer.weight.std((1, 2, 3, 4)), torch.tensor((2 / 256) ** 0.5), rtol=0.05)
+    assert torch.allclose(layer.weight.std(1), torch.tensor((2 / 256) ** 0.5), rtol=0.05)
     assert not torch.equal(layer.weight[0], layer.weight[1])
     depthwise = torch.empty(4096, 1, 3, 3)
     init_filter(depthwise)

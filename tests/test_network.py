@@ -51,7 +51,7 @@ def test_reduction_and_experts_are_passed_on():
     network = Network("se_cond", reduction=8, experts=2)
     block = network.stages[1][0]
     assert block.gate.reduce.out_features == 64 // 8
-    assert block.depthwise[0].weight.shape == (2, 64, 1, 3, 3)
+    assert block.depthwise[0].weight.shape == (2, 64 * 3 * 3)
     assert block.depthwise[0].routing.bias is None
     assert block.gate.reduce.bias is not None and block.gate.expand.bias is not None
 

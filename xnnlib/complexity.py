@@ -73,7 +73,7 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
         )
 
     def on_conditional(module, inputs, output):
-        experts, out_channels, inputs_per_filter, size, _ = module.weight.shape
+        experts, (out_channels, inputs_per_filter, size, _) = len(module.weight), module.filter_shape
         counted = _convolution(
             inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride, output
         )

@@ -1,8 +1,16 @@
 """The two layers that the block variants add: squeeze-and-excite and conditional convolution."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+def channel_means(x: Tensor) -> Tensor:
+    """The global average pool: (N, C, H, W) to (N, C)."""
+    # The gradient of a sum is a view, that of a mean a tensor as large as the input.
+    return x.sum(dim=(2, 3)) / (x.shape[2] * x.shape[3])
 
 
 class SqueezeExcite(nn.Module):
@@ -20,8 +28,7 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = x.mean(dim=(2, 3))
-        gate = torch.sigmoid(self.expand(F.relu(self.reduce(pooled))))
+        gate = torch.sigmoid(self.expand(F.relu(self.reduce(channel_means(x)))))
         return x * gate[:, :, None, None]
 
 
@@ -55,29 +62,29 @@ class CondConv2d(nn.Module):
             raise ValueError("a dense CondConv2d has filter_size 1 and stride 1")
         self.stride = stride
         self.depthwise = depthwise
-        inputs_per_filter = 1 if depthwise else in_channels
-        self.weight = nn.Parameter(
-            torch.empty(experts, out_channels, inputs_per_filter, filter_size, filter_size)
-        )
+        self.filter_shape = (out_channels, 1 if depthwise else in_channels, filter_size, filter_size)
+        # All experts as one (experts, coefficients) matrix: mixing is one matrix product.
+        self.weight = nn.Parameter(torch.empty(experts, math.prod(self.filter_shape)))
         self.routing = nn.Linear(in_channels, experts, bias=False)
-        for expert in self.weight:
-            init_filter(expert)
+        for expert in self.weight.detach():
+            init_filter(expert.view(self.filter_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        routing = torch.sigmoid(self.routing(x.mean(dim=(2, 3))))
-        # All experts as one (experts, coefficients) matrix: mixing is one matrix product.
-        filters = routing @ self.weight.flatten(1).to(routing.dtype)
+        routing = torch.sigmoid(self.routing(channel_means(x)))
+        filters = routing @ self.weight.to(routing.dtype)
         return self._depthwise(x, filters) if self.depthwise else self._dense(x, filters)
 
     def _dense(self, x: Tensor, filters: Tensor) -> Tensor:
-        samples, _, rows, columns = x.shape
-        filters = filters.view(samples, *self.weight.shape[1:3])
-        return torch.bmm(filters, x.flatten(2)).view(samples, -1, rows, columns)
+        samples, channels, rows, columns = x.shape
+        # Pixels times filters, which reads and writes channels_last tensors without a copy.
+        pixels = x.permute(0, 2, 3, 1).reshape(samples, rows * columns, channels)
+        y = torch.bmm(pixels, filters.view(samples, -1, channels).mT)
+        return y.view(samples, rows, columns, -1).permute(0, 3, 1, 2)
 
     def _depthwise(self, x: Tensor, filters: Tensor) -> Tensor:
         # The samples become groups of one image, so that each channel of each sample has its filter.
         samples, channels, rows, columns = x.shape
-        size = self.weight.shape[-1]
+        size = self.filter_shape[-1]
         y = F.conv2d(
             x.reshape(1, samples * channels, rows, columns),
             filters.reshape(samples * channels, 1, size, size),

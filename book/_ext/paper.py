@@ -45,6 +45,8 @@ TABLES = {
     "costs": lambda runs: tables.cost_table(NetworkSpec().num_classes),
 }
 
+ALIGNMENT = {"l": "text-left", "r": "text-right"}
+
 
 class BoundNumber(nodes.inline):
     """A number made by xnnlib.report; attribute `source` says from what."""
@@ -106,8 +108,7 @@ class PaperTable(SphinxDirective):
     def _row(cells: tuple[str, ...], align: str) -> nodes.row:
         row = nodes.row(classes=["total"] if cells[0].startswith("Total") else [])
         for cell, side in zip(cells, align, strict=True):
-            entry = nodes.entry("", classes=["text-right" if side == "r" else "text-left"])
-            row += entry + nodes.paragraph("", cell)
+            row += nodes.entry("", nodes.paragraph("", cell), classes=[ALIGNMENT[side]])
         return row
 
 
@@ -117,16 +118,18 @@ class PaperProfile(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         if self.config.paper_profile == "paper":
             return []
-        return [nodes.warning("", nodes.paragraph("", profile_note(self.env.app)))]
+        title, facts = profile_note(self.env.app)
+        note = nodes.admonition("", nodes.title("", title), nodes.paragraph("", facts), classes=["warning"])
+        return [note]
 
 
-def profile_note(app: Sphinx) -> str:
-    """One sentence of what is shown, all of it from the records."""
+def profile_note(app: Sphinx) -> tuple[str, str]:
+    """What is shown, as a title and a sentence of facts, all of them from the records."""
     shown = {key: number.text for key, number in app.paper_numbers.items()}
     return (
-        f"Profile “{app.config.paper_profile}”, not the paper’s full-scale result: "
-        f"{shown['num_classes']} classes of {shown['dataset']}, {shown['train_images']} training images, "
-        f"epochs: {shown['epochs']}, seeds: {shown['seeds']}, on {shown['device']}."
+        f"Profile “{app.config.paper_profile}”, not the paper’s full-scale result",
+        f"{shown['num_classes']} classes of {shown['dataset']}; {shown['train_images']} training images; "
+        f"epochs: {shown['epochs']}; seeds for each block: {shown['seeds']}; device: {shown['device']}.",
     )
 
 
@@ -139,7 +142,7 @@ def load_records(app: Sphinx, config: Config) -> None:
         raise ExtensionError(str(error)) from None
     app.paper_numbers = numbers(app.paper_runs)
     if config.paper_profile != "paper":
-        config.html_theme_options["announcement"] = escape(profile_note(app))
+        config.html_theme_options["announcement"] = escape(": ".join(profile_note(app)))
     # A changed configuration value makes Sphinx read every page again.
     config.paper_sources = source_digest(book_sources(root, app.paper_runs), root)
     others = (f"{config.paper_results}/{folder.name}" for folder in results.iterdir() if folder.is_dir())
@@ -187,6 +190,7 @@ def setup(app: Sphinx) -> dict:
     app.add_config_value("paper_results", "results", "env", str)
     app.add_config_value("paper_sources", "", "env", str)
     app.setup_extension("paper_guard")
+    app.setup_extension("paper_figures")
     app.add_node(BoundNumber, html=(visit_number, depart_number))
     app.add_role("num", NumberRole())
     app.add_directive("paper-table", PaperTable)

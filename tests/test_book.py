@@ -1,0 +1,217 @@
+"""The book is built from staged copies with made-up records: what it shows, and what it refuses."""
+
+import contextlib
+import csv
+import html
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+from jupyter_book.cli.main import main as jupyter_book_main
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from xnnlib.records import EPOCH_COLUMNS
+from xnnlib.spec import BLOCKS, recipe_for
+
+PROJECT = Path(__file__).parents[1]
+PROFILE = "made-up"
+TOP1 = {"standard": 31.4, "se": 35.9, "se_cond": 29.3}
+ARXIV = ["1709.01507", "1801.04381", "1807.11626", "1904.04971", "1905.02244", "1905.11946", "2003.13678"]
+
+
+def write_notebook(path: Path, title: str, *outputs: dict) -> None:
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = new_notebook(metadata={"kernelspec": kernel})
+    code = new_code_cell("1 + 1", execution_count=1, outputs=list(outputs))
+    notebook.cells = [new_markdown_cell(f"# {title}\n\nThe text below the title."), code]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+def write_run(results: Path, block: str, seed: int = 0, profile: str = PROFILE) -> None:
+    """A run folder with invented values."""
+    folder = results / profile / f"{block}-seed{seed}"
+    folder.mkdir(parents=True)
+    recipe = recipe_for("paper", block)
+    record = {
+        "profile": profile,
+        "block": block,
+        "seed": seed,
+        "recipe": asdict(recipe) | {"epochs": 3},
+        "network": {"num_classes": 7, "reduction": 4, "experts": 4},
+        "dataset": {
+            "name": "shapes",
+            "num_classes": 7,
+            "train_images": 1234,
+            "val_images": 70,
+            "fingerprint": "0123456789abcdef" * 4,
+        },
+        "device": {"type": "cpu", "name": "a processor for tests", "threads": 1},
+        "versions": {"python": "3", "torch": "2", "numpy": "2", "pillow": "1", "xnnlib": "0"},
+        "commit": "f" * 40,
+        "started": "2000-01-01T00:00:00Z",
+        "epochs": 3,
+        "last": {"epoch": 3, "top1": TOP1[block], "loss": 1.5},
+        "best": {"epoch": 2, "top1": TOP1[block] + 1},
+        "train_seconds": 600.0,
+        "images_per_second": 100.0,
+        "complete": True,
+    }
+    (folder / "record.json").write_text(json.dumps(record))
+    with open(folder / "epochs.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(EPOCH_COLUMNS)
+        writer.writerows([epoch, 0.1, 2.0, 20.0 + epoch, 1.9, 21.0 + epoch, 200.0] for epoch in (1, 2, 3))
+    write_notebook(folder / "train.ipynb", "Training one block", new_output("stream", text="trained"))
+
+
+def build(book: Path, *options: str) -> tuple[int, str]:
+    """Exit status and all output, without colours, of a plain build in a process of its own."""
+    command = [sys.executable, "-m", "jupyter_book", "build", str(book), *options]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "NO_COLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+
+
+def page(book: Path, name: str) -> str:
+    return (book / "_build" / "html" / f"{name}.html").read_text(encoding="utf-8")
+
+
+def text_of(page: str) -> str:
+    """The words of a page's article, without tags."""
+    article = re.search(r"<article.*?</article>", page, re.DOTALL)[0]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", article)).split())
+
+
+def stage(folder: Path) -> Path:
+    """A folder as the book is built from, with made-up records, their notebooks and the paper's figures."""
+    for name in ("_toc.yml", "references.bib"):
+        shutil.copy(PROJECT / name, folder)
+    config = (PROJECT / "_config.yml").read_text()
+    config, changed = re.subn(r"paper_profile: .*", f"paper_profile: {PROFILE}", config)
+    assert changed == 1
+    (folder / "_config.yml").write_text(config)
+    shutil.copytree(PROJECT / "book", folder / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    for block in reversed(BLOCKS):
+        write_run(folder / "results", block)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """The paper's configuration and extension around one page, `index`, which a test then writes."""
+    folder = stage(tmp_path_factory.mktemp("small"))
+    for path in (folder / "book").glob("*.md"):
+        path.unlink()
+    (folder / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- glob: results/*/*/train\n")
+    return folder
+
+
+@pytest.fixture
+def book(small, tmp_path) -> Path:
+    return Path(shutil.copytree(small, tmp_path / "book"))
+
+
+def build_here(book: Path) -> tuple[int, str]:
+    """As `build`, in this process, which spares the imports. An uncaught exception is exit status 1."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        result = CliRunner().invoke(jupyter_book_main, ["build", str(book)])
+    return result.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+
+
+def crash(book: Path) -> None:
+    error = new_output("error", ename="ZeroDivisionError", evalue="division by zero", traceback=["..."])
+    write_notebook(book / "results" / PROFILE / "se-seed0" / "train.ipynb", "Training one block", error)
+
+
+def strip(book: Path) -> None:
+    write_notebook(book / "results" / PROFILE / "se-seed0" / "train.ipynb", "Training one block")
+
+
+def lengthen_toc(book: Path) -> None:
+    with open(book / "_toc.yml", "a") as file:
+        file.write("- file: missing-page\n")
+
+
+def lose_a_run(book: Path) -> None:
+    (book / "results" / PROFILE / "se-seed0" / "epochs.csv").unlink()
+
+
+# What is wrong: the page's text, what is done to the other files, and what the build must say.
+CORRUPTIONS = {
+    "number": ("{num}`se.top2`", None, "index.md:3: unknown number 'se.top2'; the nearest keys are: se.top1"),
+    "table": ("```{paper-table} 9\nCaption\n```", None, "unknown table '9'; choose one of 1, 2, 3, 4, costs"),
+    "figure": ("```{figure} figures/nothing.*\nCaption\n```", None, "not found: figures/nothing.*"),
+    "citation": ("{cite}`nobody1999`", None, 'could not find bibtex key "nobody1999"'),
+    "reference": ("{numref}`table-nowhere`", None, "table-nowhere"),
+    "link": ("[](nowhere.md)", None, "nowhere.md"),
+    "crashed notebook": ("Text.", crash, "the notebook crashed: ZeroDivisionError: division by zero"),
+    "notebook without outputs": ("Text.", strip, "the notebook has no outputs"),
+    "record": ("Text.", lose_a_run, "epochs.csv is missing"),
+    "page of the contents": ("Text.", lengthen_toc, "missing-page"),
+}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corrupted_book_is_refused(book, name):
+    text, corrupt, message = CORRUPTIONS[name]
+    (book / "index.md").write_text(f"# Title\n\n{text}\n")
+    if corrupt:
+        corrupt(book)
+    status, output = build_here(book)
+    assert status != 0
+    assert message in output.partition("Extension error")[2]
+
+
+def test_a_broken_book_is_refused_again_and_a_mended_one_built(book):
+    (book / "index.md").write_text("# Title\n\nSee {numref}`other-page` and {num}`se.top1`.\n")
+    other = book / "other.md"
+    other.write_text("(other-page)=\n# Other\n")
+    toc = "format: jb-book\nroot: index\nparts:\n- numbered: true\n  chapters:\n  - file: other\n"
+    (book / "_toc.yml").write_text(toc + "  - glob: results/*/*/train\n")
+    assert build_here(book)[0] == 0
+    # Sphinx would not look again at the index, which loses what it refers to.
+    other.write_text("# Other\n")
+    for _ in range(2):
+        status, output = build_here(book)
+        assert status != 0
+        assert "index.md:3: " in output and "other-page" in output
+    other.write_text("(other-page)=\n# Other\n")
+    assert build_here(book)[0] == 0
+
+
+def test_numbers_follow_the_records_on_a_second_build(book):
+    (book / "index.md").write_text("# Title\n\nIt is {num}`se.top1`.\n")
+    assert build_here(book)[0] == 0
+    assert "It is 35.9." in text_of(page(book, "index"))
+    record = book / "results" / PROFILE / "se-seed0" / "record.json"
+    record.write_text(record.read_text().replace("35.9", "36.7"))
+    assert build_here(book)[0] == 0
+    assert "It is 36.7." in text_of(page(book, "index"))
+
+
+def test_only_the_paper_profile_has_no_banner(book):
+    (book / "index.md").write_text("# Title\n\n```{paper-profile}\n```\n")
+    assert build_here(book)[0] == 0
+    shown = page(book, "index")
+    assert "7 classes of shapes; 1,234 training images" in text_of(shown)
+    assert "bd-header-announcement" in shown
+    for block in BLOCKS:
+        write_run(book / "results", block, profile="paper")
+    config = book / "_config.yml"
+    config.write_text(config.read_text().replace(f"paper_profile: {PROFILE}", "paper_profile: paper"))
+    assert build_here(book)[0] == 0
+    shown = page(book, "index")
+    assert "training images" not in text_of(shown)
+    assert "bd-header-announcement" not in shown
+    assert (book / "_build/html/results/paper/se-seed0/train.html").exists()
