@@ -45,7 +45,9 @@ def test_an_incomplete_run_is_refused(tmp_path):
         records.load_runs(tmp_path, "paper")
 
 
-@pytest.mark.parametrize("name, content", [("record.json", "{"), ("record.json", "[]"), ("epochs.csv", "epoch\n1\n")])
+@pytest.mark.parametrize(
+    "name, content", [("record.json", "{"), ("record.json", "[]"), ("epochs.csv", "epoch\n1\n")]
+)
 def test_a_damaged_file_is_one_line(tmp_path, name, content):
     make_run(tmp_path / "quick" / "run")
     (tmp_path / "quick" / "run" / name).write_text(content)
