@@ -1,0 +1,73 @@
+# `make` lists the targets. Everything is made in this folder: .venv, .cache, _build.
+
+PROFILE ?= quick
+PYTHON ?= python3
+SNAKEMAKE_ARGS ?=
+
+SHELL := /bin/bash
+BIN := $(CURDIR)/.venv/bin
+STAMP := .venv/.installed
+BOOK_PROFILE = $(shell sed -n 's/^ *paper_profile: *//p' _config.yml)
+REPORTS := notebooks/design.ipynb notebooks/results.ipynb notebooks/implementation.ipynb
+
+export PATH := $(BIN):$(PATH)
+export XNNLIB_CACHE := $(CURDIR)/.cache
+# Only the environment's own packages.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: help setup reproduce book figures test lint format clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+
+setup: $(STAMP)  ## make the environment in .venv (PYTHON=python3)
+
+reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|paper)
+	@snakemake --cores all --keep-going --rerun-incomplete --rerun-triggers mtime \
+	    --quiet host progress reason rules --config profile=$(PROFILE) $(SNAKEMAKE_ARGS)
+	@python -c "from xnnlib.records import load_runs; from xnnlib.report.tables import table_3; \
+	    print('\n', table_3(load_runs('results', '$(PROFILE)')), sep='')"
+	@case "$(PROFILE)" in \
+	    quick) echo; echo "The quick profile on the embedded data: not the paper's result." ;; \
+	    paper) ;; \
+	    *) echo; echo "The $(PROFILE) profile: not the paper's full-scale result." ;; \
+	esac
+	@echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
+
+book: $(STAMP)  ## build the book from the committed records
+	@jupyter-book build . --quiet
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+figures: $(STAMP)  ## draw figures/ and the report notebooks again, from the committed records
+	@jupyter execute --inplace --kernel_name=python3 $(REPORTS)
+	@nbstripout --keep-output --keep-count --extra-keys 'metadata.papermill cell.metadata.papermill' $(REPORTS)
+
+test: lint  ## pytest, nbval on every notebook, a cold book build with warnings as errors
+	@pytest
+	@rm -rf _build/test && mkdir -p _build/test && cp -R figures _build/test/figures
+	@pytest --nbval --nbval-current-env --nbval-cell-timeout=300 $(REPORTS)
+	@diff -r figures _build/test/figures || { echo "error: the notebooks draw other figures; run: make figures" >&2; exit 1; }
+	@XNNLIB_TINY=1 pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/train.ipynb
+	@jupyter-book build . --all -W --keep-going --quiet --path-output _build/test
+
+lint: $(STAMP)  ## ruff: rules and format
+	@ruff check
+	@ruff format --check
+
+format: $(STAMP)  ## ruff: repair rules and format
+	@ruff check --fix
+	@ruff format
+
+clean:  ## remove what was built: the book, the caches, the quick runs (not .venv)
+	rm -rf _build .cache .snakemake .pytest_cache .ruff_cache results/quick
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "error: $(PYTHON) is missing or older than Python 3.11; name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "Making the environment .venv: some 160 packages, about two minutes"
+	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; install its venv package" >&2; exit 1; }
+	@# Compiling each of 20,000 modules costs as much as all the rest; Python compiles those that it imports.
+	@set -o pipefail; python -m pip install --no-compile -c constraints.txt -e '.[paper,test]' 2>.venv/pip.log \
+	    | awk '/^Collecting/ { if (++n % 20 == 0) print "  found", n } /^Installing collected/ { print "  installing" } { fflush() }' \
+	    || { grep -v '^WARNING' .venv/pip.log >&2; exit 1; }
+	@touch $@

@@ -1,0 +1,16 @@
+import matplotlib
+import pytest
+import torch
+
+from xnnlib.compat import ensure_torchvision
+from xnnlib.runtime import keep_freed_memory
+
+ensure_torchvision()
+keep_freed_memory()
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Each test sees the same random numbers, whichever tests ran before it."""
+    torch.manual_seed(0)

@@ -1,0 +1,218 @@
+"""What holds the project's own files together: dependencies, imports, commands, versions."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+# Lowest first: a module imports only from the lines above its own. A package is one line.
+LAYERS = (
+    "errors",
+    "paths",
+    "spec",
+    "compat",
+    "runtime",
+    "layers",
+    "blocks",
+    "network",
+    "complexity",
+    "data",
+    "schedule",
+    "records",
+    "training",
+    "report",
+)
+WITHOUT_TORCH = ("errors", "paths", "spec", "schedule")
+
+
+def requirements() -> list[Requirement]:
+    return [Requirement(line) for line in [*PROJECT["dependencies"], *sum(EXTRAS.values(), [])]]
+
+
+def pins() -> list[tuple[str, str]]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [tuple(line.split("==")) for line in lines if line and not line.startswith("#")]
+
+
+def tracked_files() -> list[Path]:
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: the committed files are unknown")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def imported_names(module: Path, package: str = "xnnlib") -> set[str]:
+    """Every module that a file imports, at its top or in a function, as absolute dotted names."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative imports hide which way they point"
+            if node.module == package:
+                names |= {f"{package}.{alias.name}" for alias in node.names}
+            else:
+                names.add(node.module)
+    return names
+
+
+def layer_files(layer: str) -> list[Path]:
+    module, folder = ROOT / "xnnlib" / f"{layer}.py", ROOT / "xnnlib" / layer
+    return [module] if module.exists() else sorted(folder.rglob("*.py"))
+
+
+def make_targets() -> dict[str, str]:
+    """Each target of the Makefile that a user may name, with its help."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY:(.*)$", makefile, re.MULTILINE)[1].split()
+    described = dict(re.findall(r"^([a-z]+):.*?##\s*(.+)$", makefile, re.MULTILINE))
+    return {target: described.get(target, "") for target in phony}
+
+
+# Dependencies
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_each_dependency_has_one_pin_that_satisfies_it(requirement):
+    versions = [version for name, version in pins() if name == canonicalize_name(requirement.name)]
+    assert len(versions) == 1
+    assert requirement.specifier.contains(versions[0])
+
+
+def test_constraints_are_exact_unique_and_name_no_place():
+    names = [name for name, _ in pins()]
+    assert sorted(set(names)) == sorted(names)
+    for name, version in pins():
+        assert name == canonicalize_name(name)
+        assert re.fullmatch(r"[0-9][0-9a-z.]*", version), f"{name}=={version}"
+
+
+def test_pyproject_names_each_dependency_once():
+    names = [canonicalize_name(requirement.name) for requirement in requirements()]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_conda_installs_every_extra_through_the_constraints():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert pip == ["-c constraints.txt", f"-e .[{','.join(EXTRAS)}]"]
+    python = next(entry for entry in conda if entry.startswith("python="))
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python.split("=")[1])
+
+
+def test_make_installs_every_extra_through_the_constraints():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"-c constraints.txt -e '.[{','.join(EXTRAS)}]'" in makefile
+
+
+def test_library_imports_nothing_that_it_does_not_declare():
+    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    # compat cures torchvision where it is installed; the library itself does without.
+    known = declared | set(sys.stdlib_module_names) | {"xnnlib", "pil", "torchvision"}
+    for file in (ROOT / "xnnlib").rglob("*.py"):
+        tops = {name.split(".")[0].lower() for name in imported_names(file)}
+        assert tops <= known, f"{file.relative_to(ROOT)} imports {sorted(tops - known)}"
+
+
+def test_library_imports_all_that_it_declares():
+    tops = {name.split(".")[0] for file in (ROOT / "xnnlib").rglob("*.py") for name in imported_names(file)}
+    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    assert declared - {"pillow"} <= tops
+    assert "PIL" in tops
+
+
+# Imports
+
+
+def test_each_module_of_the_library_has_its_layer():
+    found = {
+        path.stem
+        for path in (ROOT / "xnnlib").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert found - {"__init__"} == set(LAYERS)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_point_down(layer):
+    allowed = set(LAYERS[: LAYERS.index(layer)]) | {layer}
+    if layer == "report":
+        allowed -= {"training"}  # tables and figures read records: nothing downstream ever trains
+    for file in layer_files(layer):
+        imported = {name.split(".")[1] for name in imported_names(file) if name.startswith("xnnlib.")}
+        assert imported <= allowed, f"{file.relative_to(ROOT)} imports {sorted(imported - allowed)}"
+
+
+@pytest.mark.parametrize("layer", WITHOUT_TORCH)
+def test_plain_data_needs_no_torch(layer):
+    for file in layer_files(layer):
+        assert "torch" not in {name.split(".")[0] for name in imported_names(file)}
+
+
+# Commands
+
+
+def test_each_make_target_has_a_help_line():
+    assert [target for target, text in make_targets().items() if not text] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/reproduce.md"])
+def test_each_make_command_that_is_told_exists(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    told = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+    assert "reproduce" in told
+    assert told <= set(make_targets())
+
+
+def test_profiles_that_are_told_exist():
+    plan = yaml.safe_load((ROOT / "profiles" / "runs.yaml").read_text(encoding="utf-8"))
+    told = set(re.findall(r"PROFILE=([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {"small", "paper"} <= told <= set(plan)
+    for name in plan:
+        settings = yaml.safe_load((ROOT / "profiles" / f"{name}.yaml").read_text(encoding="utf-8"))
+        assert settings["profile"] == name
+
+
+def test_results_notebook_draws_the_profile_that_the_book_shows():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    notebook = (ROOT / "notebooks" / "results.ipynb").read_text(encoding="utf-8")
+    (drawn,) = re.findall(r'profile = \\"([a-z]+)\\"', notebook)
+    assert drawn == config["sphinx"]["config"]["paper_profile"]
+
+
+# Versions and traces
+
+
+def test_citation_has_the_version_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["version"]
+    assert [author["name"] for author in citation["authors"]] == [PROJECT["authors"][0]["name"]]
+
+
+def test_committed_text_names_no_place_of_one_machine():
+    # Taken apart, so that this file does not find itself.
+    places = re.compile(
+        "|".join(("file:" + "//", "/ho" + "me/[a-z]", "/Us" + "ers/[a-z]", "/ro" + "ot/", "/wo" + "rk/"))
+    )
+    for file in tracked_files():
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found = places.search(text)
+        assert not found, f"{file.relative_to(ROOT)} names {text[found.start() : found.end() + 30]!r}"
