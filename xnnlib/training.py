@@ -7,7 +7,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -96,6 +96,8 @@ def fit(
     """
     run_dir = project_path(run_dir)
     device = device or runtime.pick_device()
+    if device.type != "cuda":
+        recipe = replace(recipe, precision="float32")
     record = {
         "profile": profile,
         "block": block,
