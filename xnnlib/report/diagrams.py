@@ -230,16 +230,16 @@ def conditional_convolution(spec: NetworkSpec) -> dict:
     """What Figure 4 draws: the routing, the experts and the two kinds of filter."""
     channels = 8 * spec.experts
     kinds = {}
-    for depthwise in (True, False):
+    for depthwise, kind in ((True, "fully grouped"), (False, "not grouped")):
         module = CondConv2d(channels, channels, depthwise=depthwise, experts=spec.experts)
         steps = trace(module, (channels, 7, 7))
-        mix = [step.name for step in steps].index("mix")
-        if len(steps) != mix + 2:
+        names = [step.name for step in steps]
+        if names[-2:] != ["mix", "convolution"]:
             raise ValueError(
-                "Figure 4 draws routing, mixing and one convolution; the layer does something else"
+                f"Figure 4 draws routing, mixing and one convolution, but the layer does {names}"
             )
-        kinds[steps[-1].name] = 3 if filter_shape(module)[1] == 1 else 4
-        routing = groups(steps[:mix], {channels: "N_i", spec.experts: "M"})
+        kinds[kind] = 3 if filter_shape(module)[1] == 1 else 4
+        routing = groups(steps[:-2], {channels: "N_i", spec.experts: "M"})
     return {"routing": routing, "experts": spec.experts, "kinds": kinds}
 
 

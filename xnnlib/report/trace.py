@@ -18,13 +18,16 @@ FUNCTIONS = {
     "relu": "ReLU",
     "sigmoid": "Sigmoid",
     "mean": "pool",
+    "sum": "pool",
     "mul": "scale",
     "add": "add",
     "__matmul__": "mix",
     "matmul": "mix",
-    "bmm": "not grouped",
-    "conv2d": "fully grouped",
+    "bmm": "convolution",
+    "conv2d": "convolution",
 }
+# With a number for the other operand these only rescale, as in a mean made of a sum.
+SCALINGS = {"mul", "div", "__truediv__", "true_divide"}
 # Operations that only look at a tensor or lay it out anew: nothing to draw.
 SILENT = {"__get__", "__getitem__", "view", "reshape", "flatten", "permute", "transpose", "to"}
 
@@ -88,7 +91,8 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
         name = func.__name__
-        if self.inside or not isinstance(output, Tensor) or name in SILENT:
+        rescales = name in SCALINGS and sum(isinstance(arg, Tensor) for arg in args) == 1
+        if self.inside or not isinstance(output, Tensor) or name in SILENT or rescales:
             return output
         if name not in FUNCTIONS:
             raise ValueError(f"the diagrams have no box for the operation {name}")

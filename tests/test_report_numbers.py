@@ -1,0 +1,117 @@
+"""The numbers of the prose: formats, intervals, differences, sources and the error of a wrong key."""
+
+from math import gamma, pi, sqrt
+
+import pytest
+from report_runs import write_run
+
+from xnnlib import complexity
+from xnnlib.errors import UserError
+from xnnlib.report.numbers import numbers
+from xnnlib.report.summary import T_975, Estimate, difference, estimate, millions, plain, text
+from xnnlib.spec import BLOCKS, NetworkSpec
+
+
+@pytest.fixture(scope="module")
+def one_seed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    return numbers([write_run(root, block) for block in BLOCKS])
+
+
+def test_measured_values(one_seed):
+    expected = {
+        "standard.top1": "40.2",
+        "standard.top1_best": "41.0",
+        "standard.best_epoch": "2",
+        "standard.train_minutes": "1.5",
+        "standard.images_per_second": "167",
+        "standard.loss": "1.70",
+        "standard.overfit_gap": "+1.3",
+        "se.top1_gain": "+3.2",
+        "se_cond.top1_gain": "\N{MINUS SIGN}1.6",
+        "se_cond.top1_gain_over_se": "\N{MINUS SIGN}4.8",
+        "se_cond.time_ratio": "2.00",
+        "se_cond.time_ratio_over_se": "1.50",
+        "chance": "10",
+        "num_classes": "10",
+        "train_images": "5,000",
+        "dataset": "Tiny ImageNet",
+        "device": "a processor, 2 threads",
+        "seeds": "1",
+        "recipe.peak_learning_rate": "0.2",
+        "recipe.final_learning_rate": "0.0002",
+        "reference.top1": "72.68",
+    }
+    assert {key: one_seed[key].text for key in expected} == expected
+
+
+def test_sources_name_run_folders_and_no_machine_path(one_seed):
+    assert one_seed["se.top1"].source == "results/small/se-seed0"
+    assert one_seed["se.top1_gain"].source == "results/small/se-seed0, results/small/standard-seed0"
+    assert not any("/tmp" in number.source for number in one_seed.values())
+    assert "UT-Dallas-CS-6301" in one_seed["reference.top1"].source
+
+
+def test_intervals_over_seeds(tmp_path):
+    shifts = (0.0, 2.0)  # standard deviation sqrt(2), standard error 1
+    runs = [write_run(tmp_path, b, seed, s) for b in ("standard", "se") for seed, s in enumerate(shifts)]
+    found = numbers(runs)
+    assert found["standard.top1"].text == "41.2 ± 12.7"
+    assert found["se.top1_gain"].text == "+3.2 ± 18.0"  # 12.706 * sqrt(1 + 1)
+    assert found["seeds"].text == "2"
+
+
+def test_a_block_that_did_not_run_has_no_numbers(tmp_path):
+    found = numbers([write_run(tmp_path, "standard")])
+    assert "standard.top1" in found
+    assert not [key for key in found if key.startswith("se.top1") or key.startswith("se_cond.top1")]
+
+
+def test_an_unknown_key_is_named_with_its_neighbours(one_seed):
+    with pytest.raises(UserError, match=r"'se\.topp1' is unknown.*se\.top1") as error:
+        one_seed["se.topp1"]
+    assert "\n" not in str(error.value)
+
+
+def test_no_runs_are_an_error():
+    with pytest.raises(UserError, match="train a profile first"):
+        numbers([])
+
+
+def test_counts_and_shares(one_seed):
+    macs, coefficients = complexity.total(complexity.count(NetworkSpec("standard")))
+    assert one_seed["macs.standard"].text == f"{macs / 1e6:.1f} M"
+    assert one_seed["coefficients.standard"].text == f"{coefficients / 1e6:.2f} M"
+    assert one_seed["macs.standard.exact"].text == f"{macs:,}"
+    parts = ["stem", *(f"level_{i}" for i in range(1, 6)), "last", "classifier"]
+    for measure in ("macs", "coefficients"):
+        shares = [float(one_seed[f"{measure}.{part}_share"].text) for part in parts]
+        assert sum(shares) == pytest.approx(100, abs=0.4)
+    # The 1x1 convolution from 320 to 1280 channels on 7 x 7 pixels, by hand.
+    assert float(one_seed["macs.last_share"].text) == round(100 * 49 * 320 * 1280 / macs, 1)
+
+
+def test_formats():
+    assert plain(0.05) == "0.05" and plain(5e-5) == "5e-5" and plain(0.0002) == "0.0002"
+    assert plain(0.7272727) == "0.727" and plain(5.0) == "5"
+    assert millions(145_633_280) == "145.6 M" and millions(2_002_512) == "2.00 M"
+    assert text(Estimate(0.5, None), 1) == "0.5"
+    assert text(Estimate(-0.5, 0.25), 2, signed=True) == "\N{MINUS SIGN}0.50 ± 0.25"
+
+
+def test_estimates_by_the_formula():
+    assert estimate([3.0]) == (3.0, None)
+    mean, half_width = estimate([1.0, 2.0, 3.0, 6.0])
+    variance = ((1 - 3) ** 2 + (2 - 3) ** 2 + 0 + (6 - 3) ** 2) / 3
+    assert (mean, half_width) == (3.0, pytest.approx(3.182 * sqrt(variance / 4)))
+    assert difference([5.0], [3.0, 4.0]) == (1.5, None)
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 5, 9, 10, 19, 30])
+def test_quantiles_leave_five_percent_outside(degrees):
+    n = degrees
+    scale = gamma((n + 1) / 2) / (sqrt(n * pi) * gamma(n / 2))
+    steps = 20_000
+    width = T_975[n - 1] / steps
+    middle = sum((1 + ((i + 0.5) * width) ** 2 / n) ** (-(n + 1) / 2) for i in range(steps))
+    assert 2 * scale * width * middle == pytest.approx(0.95, abs=1e-4)
