@@ -24,7 +24,7 @@ from xnnlib.report.summary import (
     text,
     top1_digits,
 )
-from xnnlib.spec import BLOCKS, NetworkSpec
+from xnnlib.spec import BLOCKS, TABLE_1, NetworkSpec
 
 COUNTED = "xnnlib.complexity"
 PUBLISHED = (
@@ -82,7 +82,8 @@ def numbers(runs: list[Run]) -> dict[str, Number]:
         found |= _compared(block, group, groups.get("standard"), "", digits)
     if "se" in groups and "se_cond" in groups:
         found |= _compared("se_cond", groups["se_cond"], groups["se"], "_over_se", digits)
-    return Numbers(found | _counted() | _shares())
+    operations = {block: complexity.count(NetworkSpec(block)) for block in BLOCKS}
+    return Numbers(found | _counted(operations) | _shares(operations["standard"]))
 
 
 def _common(runs: list[Run]) -> dict[str, Number]:
@@ -176,17 +177,15 @@ def run_source(runs: list[Run]) -> str:
     return ", ".join("/".join(run.path.parts[-3:]) for run in runs)
 
 
-def _counted() -> dict[str, Number]:
+def _counted(operations: dict[str, list[complexity.Operation]]) -> dict[str, Number]:
     counts: dict[str, Number] = {}
-    totals = {}
+    totals = {block: complexity.total(operations[block]) for block in BLOCKS}
     for block in BLOCKS:
-        operations = complexity.count(NetworkSpec(block))
-        totals[block] = complexity.total(operations)
         for index, name in enumerate(("macs", "coefficients")):
             counts[f"{name}.{block}"] = Number(millions(totals[block][index]), COUNTED)
             counts[f"{name}.{block}.exact"] = Number(f"{totals[block][index]:,}", COUNTED)
             for kind in complexity.KINDS:
-                value = complexity.total(operations, (kind,))[index]
+                value = complexity.total(operations[block], (kind,))[index]
                 if value:
                     counts[f"{name}.{block}.{kind}"] = Number(millions(value), COUNTED)
     for block in BLOCKS[1:]:
@@ -198,15 +197,13 @@ def _counted() -> dict[str, Number]:
     return counts
 
 
-def _shares() -> dict[str, Number]:
-    spec = NetworkSpec()
-    operations = complexity.count(spec)
+def _shares(operations: list[complexity.Operation]) -> dict[str, Number]:
     shares = {}
     for index, name in enumerate(("macs", "coefficients")):
         whole = complexity.total(operations)[index]
 
         def share(parts: tuple[str, ...], index: int = index, whole: int = whole) -> Number:
-            chosen = [item for item in operations if part(spec.stages[item.stage]) in parts]
+            chosen = [item for item in operations if part(TABLE_1[item.stage]) in parts]
             percent = 100 * complexity.total(chosen)[index] / whole
             return Number(f"{percent:.1f}" if percent >= 0.1 else f"{percent:.2g}", COUNTED)
 
