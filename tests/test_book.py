@@ -19,12 +19,17 @@ from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from xnnlib.records import EPOCH_COLUMNS
+from xnnlib.records import EPOCH_COLUMNS, load_runs
+from xnnlib.report.curves import figure_5
+from xnnlib.report.numbers import numbers
+from xnnlib.report.style import save
+from xnnlib.report.tables import table_2, table_3
 from xnnlib.spec import BLOCKS, recipe_for
 
 PROJECT = Path(__file__).parents[1]
 PROFILE = "made-up"
 TOP1 = {"standard": 31.4, "se": 35.9, "se_cond": 29.3}
+PAPER = sorted((PROJECT / "book").glob("*.md"))
 ARXIV = ["1709.01507", "1801.04381", "1807.11626", "1904.04971", "1905.02244", "1905.11946", "2003.13678"]
 
 
@@ -74,9 +79,9 @@ def write_run(results: Path, block: str, seed: int = 0, profile: str = PROFILE) 
     write_notebook(folder / "train.ipynb", "Training one block", new_output("stream", text="trained"))
 
 
-def build(book: Path, *options: str) -> tuple[int, str]:
+def build(book: Path) -> tuple[int, str]:
     """Exit status and all output, without colours, of a plain build in a process of its own."""
-    command = [sys.executable, "-m", "jupyter_book", "build", str(book), *options]
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", book]
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "NO_COLOR": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
@@ -104,6 +109,140 @@ def stage(folder: Path) -> Path:
     for block in reversed(BLOCKS):
         write_run(folder / "results", block)
     return folder
+
+
+def write_report(folder: Path) -> None:
+    """What the three notebooks leave: the committed figures and notebooks, and those of the made-up runs."""
+    runs = load_runs(folder / "results", PROFILE)
+    shutil.copytree(PROJECT / "figures", folder / "figures", dirs_exist_ok=True)
+    save(figure_5(runs), folder / "figures", "figure-5-training")
+    for name in ("design", "implementation"):
+        path = folder / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / "notebooks" / path.name, path)
+    tables = (table_2(runs), table_3(runs))
+    shown = [new_output("execute_result", data={"text/plain": str(table)}) for table in tables]
+    write_notebook(folder / "notebooks" / "results.ipynb", "Results", *shown)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The whole book, built by the plain command, among files that are none of its business."""
+    folder = stage(tmp_path_factory.mktemp("whole"))
+    write_report(folder)
+    write_run(folder / "results", "se", profile="another")
+    for name in (
+        "README.md",
+        ".venv/lib/page.md",
+        "tests/page.md",
+        "notebooks/train.ipynb",
+        "elsewhere/page.md",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("# Not in the book\n\n{num}`nothing`\n")
+    before = sorted(folder.rglob("*"))
+    status, output = build(folder)
+    assert status == 0, output
+    after = sorted(path for path in folder.rglob("*") if "_build" not in path.parts)
+    assert [path for path in after if "__pycache__" not in path.parts] == before
+    return folder
+
+
+def pages(book: Path) -> list[str]:
+    """The names of the pages in reading order."""
+    order, name = [], "book/paper"
+    while name:
+        order.append(name)
+        following = re.search(r'class="right-next"\s+href="([^"]+)\.html"', page(book, name))
+        name = following and os.path.normpath(f"{os.path.dirname(name)}/{following[1]}")
+    return order
+
+
+def test_the_pages_come_in_the_papers_order(whole):
+    sections = ["introduction", "related-work", "design", "training", "implementation", "conclusion"]
+    assert pages(whole) == [
+        "book/paper",
+        *(f"book/{section}" for section in sections),
+        "book/references",
+        "book/reproduce",
+        "book/notebooks",
+        *(f"notebooks/{name}" for name in ("design", "results", "implementation")),
+        "book/runs",
+        *(f"results/{PROFILE}/{block}-seed0/train" for block in BLOCKS),
+    ]
+    assert {path.stem for path in (PROJECT / "book").glob("*.md")} == {
+        Path(name).name for name in pages(whole) if name.startswith("book/")
+    }
+    for number, section in enumerate(sections, 1):
+        assert text_of(page(whole, f"book/{section}")).startswith(f"{number}. ")
+    for unnumbered in ("references", "reproduce"):
+        assert text_of(page(whole, f"book/{unnumbered}")).startswith(unnumbered.capitalize())
+
+
+def test_references_are_numbered_as_the_paper_has_them(whole):
+    entries = re.findall(r'<span class="label">.*?</div>', page(whole, "book/references"), re.DOTALL)
+    words = [" ".join(re.sub(r"<[^>]+>", "", entry).split()) for entry in entries]
+    assert [entry.split("]")[0] for entry in words] == [f"[{number}" for number in range(1, len(words) + 1)]
+    assert [re.search(r"arXiv:([\d.]+\d)", entry)[1] for entry in words[:7]] == ARXIV
+    cited = re.findall(r"\[(\d+)\]", " ".join(text_of(page(whole, f"book/{path.stem}")) for path in PAPER))
+    assert {int(number) for number in cited} == set(range(1, len(words) + 1))
+
+
+def test_tables_and_figures_are_numbered_in_reading_order_and_referred_to(whole):
+    text = "".join(page(whole, name) for name in pages(whole))
+    numbers_shown = re.findall(r'<span class="caption-number">(\w+ \d+) </span>', text)
+    tables = [f"Table {number}" for number in range(1, 6)]
+    figures = [f"Figure {number}" for number in range(1, 8)]
+    assert [caption for caption in numbers_shown if caption.startswith("Table")] == tables
+    assert [caption for caption in numbers_shown if caption.startswith("Figure")] == figures
+    assert set(re.findall(r'<span class="std std-numref">((?:Table|Figure) \d)</span>', text)) == {
+        *tables,
+        *figures,
+    }
+    files = re.findall(r'<img alt="([^"]+)"[^>]*src="[^"]*_images/((?:figure|shapes)[^"]+)"', text)
+    assert [name.split("-")[1] for _, name in files] == ["1", "2", "3", "4", "5", "6", "contact"]
+
+
+def test_numbers_come_from_the_records_and_say_so(whole):
+    runs = load_runs(whole / "results", PROFILE)
+    known = numbers(runs)
+    shown = re.findall(
+        r'<span class="paper-number" title="([^"]+)">([^<]+)</span>', page(whole, "book/paper")
+    )
+    assert ("se.top1: results/made-up/se-seed0", "35.9") in shown
+    for title, text in shown:
+        key, _, source = html.unescape(title).partition(": ")
+        assert (text, source) == known[key]
+    results = re.search(r"<table[^>]*paper-table-3.*?</table>", page(whole, "book/training"), re.DOTALL)[0]
+    rows = [re.findall(r"<t[hd][^>]*>\s*<p>(.*?)</p>", row, re.DOTALL) for row in results.split("<tr")[1:]]
+    assert [tuple(rows[0]), *map(tuple, rows[1:])] == [table_3(runs).columns, *table_3(runs).rows]
+
+
+def test_every_page_says_that_it_is_not_the_papers_result(whole):
+    for name in pages(whole):
+        banner = re.search(r'bd-header-announcement__content">(.*?)</div>', page(whole, name))[1]
+        assert "not the paper" in banner and "7 classes of shapes" in banner
+    assert "1,234 training images" in text_of(page(whole, "book/paper"))
+
+
+def test_the_text_is_whole(whole):
+    for name in pages(whole):
+        text = text_of(page(whole, name))
+        assert not re.search(r"\bTODO\b|placeholder|lorem|to be written|\{\w+\}`", text, re.IGNORECASE), name
+        if name.startswith("book/") and name not in ("book/notebooks", "book/runs"):
+            assert len(text.split()) > 150, name
+
+
+def test_links_lead_somewhere(whole):
+    root = whole / "_build" / "html"
+    for name in pages(whole):
+        here = (root / f"{name}.html").parent
+        for target in re.findall(r'(?:href|src)="([^":?]*)"', page(whole, name)):
+            file, _, anchor = target.partition("#")
+            found = (here / file) if file else root / f"{name}.html"
+            assert found.exists(), f"{name}: {target}"
+            if anchor and found.suffix == ".html":
+                assert f'id="{anchor}"' in found.read_text(encoding="utf-8"), f"{name}: {target}"
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +282,30 @@ def lengthen_toc(book: Path) -> None:
         file.write("- file: missing-page\n")
 
 
+def redraw_never(book: Path) -> None:
+    save(figure_5(load_runs(book / "results", PROFILE)), book / "figures", "figure-5-training")
+    record = book / "results" / PROFILE / "se-seed0" / "epochs.csv"
+    record.write_text(record.read_text().replace("23.0", "23.5"))
+
+
+def draw_by_hand(book: Path) -> None:
+    (book / "figures").mkdir()
+    (book / "figures" / "figure-5-training.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+
+
+def keep_old_results(book: Path) -> None:
+    write_report(book)
+    record = book / "results" / PROFILE / "se-seed0" / "record.json"
+    record.write_text(record.read_text().replace("35.9", "36.7"))
+    with open(book / "_toc.yml", "a") as file:
+        file.write("- file: notebooks/results\n")
+
+
 def lose_a_run(book: Path) -> None:
     (book / "results" / PROFILE / "se-seed0" / "epochs.csv").unlink()
 
+
+FIGURE = "```{figure} figures/figure-5-training.*\nCaption\n```"
 
 # What is wrong: the page's text, what is done to the other files, and what the build must say.
 CORRUPTIONS = {
@@ -157,6 +317,9 @@ CORRUPTIONS = {
     "link": ("[](nowhere.md)", None, "nowhere.md"),
     "crashed notebook": ("Text.", crash, "the notebook crashed: ZeroDivisionError: division by zero"),
     "notebook without outputs": ("Text.", strip, "the notebook has no outputs"),
+    "old figure": (FIGURE, redraw_never, "figures/figure-5-training.svg is older than its data"),
+    "foreign figure": (FIGURE, draw_by_hand, "figure-5-training.svg was not saved by this project"),
+    "old table": ("Text.", keep_old_results, "notebooks/results: table 3 is not the one of the records"),
     "record": ("Text.", lose_a_run, "epochs.csv is missing"),
     "page of the contents": ("Text.", lengthen_toc, "missing-page"),
 }
@@ -171,6 +334,13 @@ def test_a_corrupted_book_is_refused(book, name):
     status, output = build_here(book)
     assert status != 0
     assert message in output.partition("Extension error")[2]
+
+
+def test_a_corrupted_book_ends_the_command_with_a_status(book):
+    (book / "index.md").write_text("# Title\n\n{num}`se.top2`\n")
+    status, output = build(book)
+    assert status != 0
+    assert "index.md:3: unknown number 'se.top2'" in output
 
 
 def test_a_broken_book_is_refused_again_and_a_mended_one_built(book):

@@ -45,6 +45,12 @@ TABLES = {
     "costs": lambda runs: tables.cost_table(NetworkSpec().num_classes),
 }
 
+# The tables that a notebook shows, which must be those that the pages show.
+NOTEBOOK_TABLES = {
+    "notebooks/design": ("1",),
+    "notebooks/results": ("2", "3"),
+    "notebooks/implementation": ("4", "costs"),
+}
 ALIGNMENT = {"l": "text-left", "r": "text-right"}
 
 
@@ -185,6 +191,16 @@ def title_run(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = json.dumps(notebook)
 
 
+def check_tables(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Warn of a notebook whose tables are not those of the records of today."""
+    for which in NOTEBOOK_TABLES.get(docname, ()):
+        outputs = [output for cell in json.loads(source[0])["cells"] for output in cell.get("outputs", [])]
+        shown = ["".join(output.get("data", {}).get("text/plain", "")) for output in outputs]
+        if str(TABLES[which](app.paper_runs)) not in shown:
+            message = f"table {which} is not the one of the records; execute the notebook again: make figures"
+            logger.warning(message, location=docname, type="paper", subtype="notebook")
+
+
 def setup(app: Sphinx) -> dict:
     app.add_config_value("paper_profile", "paper", "env", str)
     app.add_config_value("paper_results", "results", "env", str)
@@ -199,4 +215,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", load_records, priority=800)
     app.connect("config-inited", list_runs, priority=950)
     app.connect("source-read", title_run)
+    app.connect("source-read", check_tables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
