@@ -5,6 +5,7 @@ from statistics import mean
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from xnnlib.errors import UserError
 from xnnlib.records import Run
@@ -76,6 +77,7 @@ def figure_5(runs: list[Run]) -> PaperFigure:
             ha="right",
             va=place,
             color="#444444",
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
     panels[0].set_ylim(0, None)
     noted = data["profiles"] != ["paper"]
