@@ -71,15 +71,13 @@ class CondConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         routing = torch.sigmoid(self.routing(channel_means(x)))
-        filters = routing @ self.weight.to(routing.dtype)
+        filters = routing @ self.weight
         return self._depthwise(x, filters) if self.depthwise else self._dense(x, filters)
 
     def _dense(self, x: Tensor, filters: Tensor) -> Tensor:
         samples, channels, rows, columns = x.shape
-        # Pixels times filters, which reads and writes channels_last tensors without a copy.
-        pixels = x.permute(0, 2, 3, 1).reshape(samples, rows * columns, channels)
-        y = torch.bmm(pixels, filters.view(samples, -1, channels).mT)
-        return y.view(samples, rows, columns, -1).permute(0, 3, 1, 2)
+        y = torch.bmm(filters.view(samples, -1, channels), x.flatten(2))
+        return y.view(samples, -1, rows, columns)
 
     def _depthwise(self, x: Tensor, filters: Tensor) -> Tensor:
         # The samples become groups of one image, so that each channel of each sample has its filter.
