@@ -68,6 +68,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; install its venv package" >&2; exit 1; }
 	@# Compiling each of 20,000 modules costs as much as all the rest; Python compiles those that it imports.
 	@set -o pipefail; python -m pip install --no-compile -c constraints.txt -e '.[paper,test]' 2>.venv/pip.log \
-	    | awk '/^Collecting/ { if (++n % 20 == 0) print "  found", n } /^Installing collected/ { print "  installing" } { fflush() }' \
+	    | awk '/^Collecting/ { if (++n % 20 == 0) print "  found", n } /^Installing collected/ { print "  installing", NF - 3, "packages" } { fflush() }' \
 	    || { grep -v '^WARNING' .venv/pip.log >&2; exit 1; }
 	@touch $@

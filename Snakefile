@@ -84,7 +84,8 @@ rule data:
 
 # The executed notebook is the only output that Snakemake knows of: it deletes what it knows of before a
 # job and after a failed one, and the record and the checkpoint beside it are what a run resumes from. The
-# notebook is put there when the run has ended well; until then, and after a crash, it lies in logs/.
+# notebook is put there when the run has ended well; until then, and after a crash, it lies in logs/. Of
+# what it prints the terminal gets the progress bar, which is its stderr.
 rule train:
     input:
         ancient(f"{BUILD}/data.txt"),
@@ -96,9 +97,9 @@ rule train:
     threads: workflow.cores or 1  # one run at a time: each takes all cores, or the GPU
     shell:
         "mkdir -p {BUILD}/logs && "
-        'echo "Training {wildcards.block}, seed {wildcards.seed}, profile {PROFILE}" && '
+        'echo "Training {wildcards.block}, seed {wildcards.seed}; see {params.run}/epochs.csv" && '
         "papermill notebooks/train.ipynb {params.log} -k python3 --no-progress-bar"
-        " --log-level WARNING --stdout-file - --stderr-file - -f profiles/{PROFILE}.yaml"
+        " --log-level WARNING --stderr-file - -f profiles/{PROFILE}.yaml"
         " -p profile {PROFILE} -p block {wildcards.block} -p seed {wildcards.seed} -p run_dir {params.run}"
         " && mv {params.log} {output}"
 
