@@ -1,9 +1,11 @@
 """`shapes`: procedural images whose class is the outline of one object, and nothing else.
 
-Position, extent, rotation, aspect, shear, colours, textures, background, distracting discs, edge lines,
-an occluding bar, light and noise are drawn without regard to the class, so that a network must learn
-shape. Image k of a class in a split depends on (seed, split, class, k) alone: more images or more classes
-change none, a larger size shows the same scene, and the splits share no random stream.
+Position, extent, rotation, aspect, shear, colours, textures, background, distracting discs, edge lines, an
+occluding bar, light and noise are drawn without regard to the class, so that a network must learn shape.
+The object is lighter than the ground, and the ground carries faint echoes of its outline, so that a small
+crop still shows some of the shape and a short training gets somewhere. Image k of a class in a split
+depends on (seed, split, class, k) alone: more images or more classes change none, a larger size shows the
+same scene, and the splits share no random stream.
 
 Pixels are made of operations that IEEE 754 rounds alike everywhere (see `xnnlib.data.distances`), so that
 the same seed gives the same bytes on every machine.
@@ -26,7 +28,7 @@ CLASS_NAMES = tuple(outlines.OUTLINES)
 
 _SPLITS = {"train": 0, "val": 1}
 _CELLS = 5  # of the coarse grid whose random values, interpolated, make blobs
-_PARAMETERS = 144  # random numbers an image; some are spare, so that a new effect moves no other
+_PARAMETERS = 160  # random numbers an image, a few more than are used
 _CHUNK = 16  # images rendered at once: enough to hide Python, few enough for the processor's cache
 
 
@@ -94,9 +96,9 @@ def _colour(draws: _Draws) -> ndarray:
 
 
 def _contrasting(draws: _Draws, other: ndarray) -> ndarray:
-    """The one of three random colours that is farthest from `other`."""
+    """The one of four random colours that is farthest from `other`."""
     best = _colour(draws)
-    for _ in range(2):
+    for _ in range(3):
         colour = _colour(draws)
         gains = np.abs(colour - other).sum(axis=1) > np.abs(best - other).sum(axis=1)
         best = np.where(gains[:, None], colour, best)
@@ -135,10 +137,10 @@ def _render(uniform: ndarray, noise: ndarray, labels: ndarray) -> ndarray:
     y = -x.swapaxes(1, 2)
 
     # The object's own coordinates: mirrored, turned, stretched, sheared.
-    extent = draws.between(0.5, 0.88)
-    half = draws.between(-0.22, 0.22)  # tangent of half the angle: up to 25 degrees
+    extent = draws.between(0.65, 0.92)
+    half = draws.between(-0.13, 0.13)  # tangent of half the angle: up to 15 degrees
     cos, sin = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
-    stretch, shear = draws.between(0.85, 1.15), draws.between(-0.2, 0.2)
+    stretch, shear = draws.between(0.92, 1.08), draws.between(-0.1, 0.1)
     mirror = 1 - 2 * draws.chance(0.5)
     dx = x - (1.05 - extent) * draws.between(-1, 1)
     dy = y - (1.05 - extent) * draws.between(-1, 1)
@@ -148,30 +150,34 @@ def _render(uniform: ndarray, noise: ndarray, labels: ndarray) -> ndarray:
     distance = _distance(labels, u, v) * (extent * pixels)  # in pixels, but for stretch and shear
 
     ground = _colour(draws)
+    fill = _contrasting(draws, ground)
+    darker = fill.sum(axis=1, keepdims=True) < ground.sum(axis=1, keepdims=True)
+    ground, fill = np.where(darker, fill, ground), np.where(darker, ground, fill)
     cos, sin = draws.direction()
     slope = draws.between(0, 0.15) * (x * cos + y * sin)
     image = ground + slope[:, None]
-    image = image + (_colour(draws) - 0.5) * (0.5 * _texture(draws, x, y, size))[:, None]
+    image = image + (_colour(draws) - 0.5) * (0.3 * _texture(draws, x, y, size))[:, None]
+    echo = _wave(distance / pixels * draws.between(1.5, 2.5) + draws.between(0, 1))
+    image = image + (_colour(draws) - 0.5) * (0.5 * np.clip(3 * echo, -1, 1))[:, None]
     for _ in range(2):
-        radius = np.where(draws.chance(0.5), draws.between(0.08, 0.22), -1)
+        radius = np.where(draws.chance(0.3), draws.between(0.06, 0.16), -1)
         cx, cy = draws.between(-1, 1), draws.between(-1, 1)
         disc = np.sqrt((x - cx) ** 2 + (y - cy) ** 2) - radius
         image = _over(image, _colour(draws), np.clip(0.5 - disc * pixels, 0, 1))
 
-    fill = _contrasting(draws, ground)
-    fill = fill + (_colour(draws) - 0.5) * (0.35 * _texture(draws, x, y, size))[:, None]
+    fill = fill + (_colour(draws) - 0.5) * (0.2 * _texture(draws, x, y, size))[:, None]
     line = draws.chance(0.3) * np.clip(draws.between(0.02, 0.06) * pixels + 0.5 - np.abs(distance), 0, 1)
     image = _over(image, fill, np.clip(0.5 - distance, 0, 1))
     image = _over(image, _colour(draws), line)
 
     cos, sin = draws.direction()
-    width = np.where(draws.chance(0.35), draws.between(0.04, 0.1), -1)
+    width = np.where(draws.chance(0.25), draws.between(0.03, 0.08), -1)
     bar = np.abs(x * cos + y * sin - draws.between(-0.6, 0.6)) - width
     image = _over(image, _colour(draws), np.clip(0.5 - bar * pixels, 0, 1))
 
     cos, sin = draws.direction()
     light = draws.between(0.75, 1.1) + draws.between(0, 0.2) * (x * cos + y * sin)
-    image = image * light[:, None] + draws.between(0.02, 0.16)[:, None] * (noise - 0.5)
+    image = image * light[:, None] + draws.between(0.02, 0.1)[:, None] * (noise - 0.5)
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
