@@ -68,7 +68,9 @@ def depart_number(translator, node: BoundNumber) -> None:
 
 def bound(app: Sphinx, key: str) -> BoundNumber:
     number = app.paper_numbers[key]
-    return BoundNumber("", number.text, source=f"{key}: {number.source}")
+    # A number is not broken at the end of a line, but the name of a device may be.
+    text = number.text.replace(" ", "\N{NO-BREAK SPACE}") if len(number.text) < 20 else number.text
+    return BoundNumber("", text, source=f"{key}: {number.source}")
 
 
 class NumberRole(SphinxRole):
