@@ -70,6 +70,7 @@ rule all:
     input:
         TRAINED,
         f"{BUILD}/_build/html/index.html",
+        f"{BUILD}/summary.txt",
 
 
 # Packs the images once; a data set that is not there is one error here, not one in every run.
@@ -132,6 +133,17 @@ rule book:
         "cp -R results/{PROFILE} {PAPER}/results/ && cp -R book _toc.yml references.bib {PAPER}/ && "
         "sed 's/^\\( *paper_profile:\\).*/\\1 {PROFILE}/' _config.yml > {PAPER}/_config.yml && "
         "jupyter-book build {PAPER} --path-output {BUILD} --quiet"
+
+
+# What `make reproduce` prints at its end.
+rule summary:
+    input:
+        TRAINED,
+    output:
+        f"{BUILD}/summary.txt",
+    shell:
+        'python -c "from xnnlib import load_runs; from xnnlib.report.tables import table_3;'
+        " print(table_3(load_runs('results', '{PROFILE}')))\" > {output}"
 
 
 onerror:
