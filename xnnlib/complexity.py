@@ -7,6 +7,7 @@ operations, without biases and batch-norm parameters.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
@@ -36,7 +37,8 @@ class Operation:
     coefficients: int
 
 
-def count(spec: NetworkSpec) -> list[Operation]:
+@cache
+def count(spec: NetworkSpec) -> tuple[Operation, ...]:
     """The operations of the network, in the order in which they run."""
     with torch.device("meta"):
         network = Network(spec.block, spec.num_classes, spec.reduction, spec.experts, spec.stages).eval()
@@ -47,7 +49,7 @@ def count(spec: NetworkSpec) -> list[Operation]:
         unit = row if stage.operation == "classifier" else row[0]
         operations += _count_unit(unit, images, index, stage.repeat)
         images = row(images)
-    return operations
+    return tuple(operations)
 
 
 def total(operations: Iterable[Operation], kinds: Iterable[str] = KINDS) -> tuple[int, int]:
