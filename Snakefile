@@ -32,7 +32,8 @@ SETTINGS = read_yaml(PROFILE)
 RUNS = [f"{block}-seed{seed}" for block in PLAN[PROFILE]["blocks"] for seed in PLAN[PROFILE]["seeds"]]
 TRAINED = [f"results/{PROFILE}/{run}/train.ipynb" for run in RUNS]
 LIBRARY = [str(file) for pattern in ("*.py", "*.mplstyle") for file in Path("xnnlib").rglob(pattern)]
-BOOK = ["_config.yml", "_toc.yml", "references.bib", *(str(file) for file in Path("book").rglob("*.[!p]*"))]
+PAGES = [str(file) for file in Path("book").rglob("*.*") if "__pycache__" not in file.parts]
+BOOK = ["_config.yml", "_toc.yml", "references.bib", *PAGES]
 
 
 def check_finished(run):

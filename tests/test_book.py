@@ -108,6 +108,7 @@ def stage(folder: Path) -> Path:
     shutil.copytree(PROJECT / "book", folder / "book", ignore=shutil.ignore_patterns("__pycache__"))
     for block in reversed(BLOCKS):
         write_run(folder / "results", block)
+    (folder / "results" / PROFILE / "remark.txt").write_text("The machine was <busy>.\n")
     return folder
 
 
@@ -222,6 +223,7 @@ def test_every_page_says_that_it_is_not_the_papers_result(whole):
     for name in pages(whole):
         banner = re.search(r'bd-header-announcement__content">(.*?)</div>', page(whole, name))[1]
         assert "not the paper" in banner and "7 classes of shapes" in banner
+        assert banner.endswith("The machine was &lt;busy&gt;.")
     assert "1,234 training images" in text_of(page(whole, "book/paper"))
 
 

@@ -132,13 +132,21 @@ class PaperProfile(SphinxDirective):
 
 
 def profile_note(app: Sphinx) -> tuple[str, str]:
-    """What is shown, as a title and a sentence of facts, all of them from the records."""
+    """What is shown: a title, and facts from the records with the remark on the runs if there is one."""
     shown = {key: number.text for key, number in app.paper_numbers.items()}
-    return (
-        f"Profile “{app.config.paper_profile}”, not the paper’s full-scale result",
+    facts = (
         f"{shown['num_classes']} classes of {shown['dataset']}; {shown['train_images']} training images; "
-        f"epochs: {shown['epochs']}; seeds for each block: {shown['seeds']}; device: {shown['device']}.",
+        f"epochs: {shown['epochs']}; seeds for each block: {shown['seeds']}; device: {shown['device']}."
     )
+    remark = remark_file(app.config, Path(app.srcdir))
+    if remark.exists():
+        facts += f" {remark.read_text(encoding='utf-8').strip()}"
+    return f"Profile “{app.config.paper_profile}”, not the paper’s full-scale result", facts
+
+
+def remark_file(config: Config, root: Path) -> Path:
+    """What whoever made the runs says of them that no record can: one sentence, shown with the facts."""
+    return root / config.paper_results / config.paper_profile / "remark.txt"
 
 
 def load_records(app: Sphinx, config: Config) -> None:
@@ -152,7 +160,8 @@ def load_records(app: Sphinx, config: Config) -> None:
     if config.paper_profile != "paper":
         config.html_theme_options["announcement"] = escape(": ".join(profile_note(app)))
     # A changed configuration value makes Sphinx read every page again.
-    config.paper_sources = source_digest(book_sources(root, app.paper_runs), root)
+    sources = [*book_sources(root, app.paper_runs), remark_file(config, root)]
+    config.paper_sources = source_digest(filter(Path.is_file, sources), root)
     others = (f"{config.paper_results}/{folder.name}" for folder in results.iterdir() if folder.is_dir())
     shown = f"{config.paper_results}/{config.paper_profile}"
     config.exclude_patterns = [*config.exclude_patterns, *(other for other in others if other != shown)]
@@ -164,7 +173,7 @@ def book_sources(root: Path, runs: list[Run]) -> list[Path]:
     files = [file for pattern in patterns for file in root.glob(pattern)]
     files += [run.path / name for run in runs for name in ("record.json", "epochs.csv", "train.ipynb")]
     files += Path(xnnlib.__file__).parent.rglob("*.py")
-    return [file for file in files if file.is_file() and "__pycache__" not in file.parts]
+    return [file for file in files if "__pycache__" not in file.parts]
 
 
 def list_runs(app: Sphinx, config: Config) -> None:
