@@ -1,6 +1,7 @@
 import pytest
 import timm.layers
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from xnnlib.layers import CondConv2d, SqueezeExcite, init_filter
@@ -20,6 +21,13 @@ def test_squeeze_excite_equals_timm_s():
 
 def test_squeeze_excite_keeps_one_hidden_channel():
     assert SqueezeExcite(3, reduction=16)(torch.randn(2, 3, 4, 4)).shape == (2, 3, 4, 4)
+
+
+def routed(*arguments, **named) -> CondConv2d:
+    """A layer whose samples differ in their filters, as they do after the first step of training."""
+    layer = CondConv2d(*arguments, **named)
+    nn.init.normal_(layer.routing.weight)
+    return layer
 
 
 def experts(layer: CondConv2d) -> torch.Tensor:
@@ -58,7 +66,7 @@ def plain_conditional_convolution(layer: CondConv2d, x: torch.Tensor) -> torch.T
 )
 def test_conditional_convolution_equals_a_loop_over_samples(arguments, memory_format):
     torch.manual_seed(0)
-    layer = CondConv2d(**arguments).double()
+    layer = routed(**arguments).double()
     x = torch.randn(5, arguments["in_channels"], 9, 9, dtype=torch.float64)
     x = x.contiguous(memory_format=memory_format).requires_grad_()
     leaves = [x, layer.weight, layer.routing.weight]
@@ -86,10 +94,16 @@ def test_one_expert_with_its_routing_at_one_is_an_ordinary_convolution(monkeypat
 
 def test_the_filter_differs_from_sample_to_sample():
     torch.manual_seed(0)
-    layer = CondConv2d(4, 4)
+    layer = routed(4, 4)
     x = torch.randn(1, 4, 5, 5)
     scaled = layer(torch.cat([x, 3 * x]))
     assert not torch.allclose(scaled[1], 3 * scaled[0], rtol=1e-3)
+
+
+def test_at_first_every_sample_has_half_the_sum_of_the_experts():
+    layer = CondConv2d(4, 6)
+    x = torch.randn(3, 4, 5, 5)
+    torch.testing.assert_close(layer(x), F.conv2d(x, experts(layer).sum(0) / 2))
 
 
 def test_each_expert_is_initialised_like_an_ordinary_filter():

@@ -40,7 +40,8 @@ class CondConv2d(nn.Module):
     times its routing weight. Maps (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)
     with zero padding of filter_size // 2 and no bias.
 
-    The filter is either fully grouped (`depthwise`, in_channels = out_channels) or dense with
+    Routing starts at zero, so that the layer starts as an ordinary convolution with half the sum of the
+    experts. The filter is either fully grouped (`depthwise`, in_channels = out_channels) or dense with
     filter_size 1 and stride 1: the two kinds that the paper's block has.
 
     Raises ValueError on any other combination.
@@ -66,6 +67,9 @@ class CondConv2d(nn.Module):
         # All experts as one (experts, coefficients) matrix: mixing is one matrix product.
         self.weight = nn.Parameter(torch.empty(experts, math.prod(self.filter_shape)))
         self.routing = nn.Linear(in_channels, experts, bias=False)
+        # Every sample starts with the same filter, half the experts' sum. Random routing scales samples
+        # differently in each of the network's 48 such layers, which batch norm cannot undo.
+        nn.init.zeros_(self.routing.weight)
         for expert in self.weight.detach():
             init_filter(expert.view(self.filter_shape))
 
