@@ -220,7 +220,7 @@ def _logits(network: nn.Module, images: Tensor, recipe: Recipe, device: torch.de
 
 
 def _memory_format(block: str) -> torch.memory_format:
-    # Measured on two cores: channels_last takes a third off A's and B's step; C's products and its
+    # Measured on two cores: channels_last takes a quarter off A's and B's step; C's products and its
     # one-group-a-channel convolutions would copy every activation to rows first.
     return torch.contiguous_format if block == "se_cond" else torch.channels_last
 
