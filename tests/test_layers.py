@@ -39,7 +39,7 @@ def plain_conditional_convolution(layer: CondConv2d, x: torch.Tensor) -> torch.T
     outputs = []
     for sample in x:
         pooled = sample.mean((1, 2))
-        routing = torch.sigmoid(layer.routing.weight @ pooled)
+        routing = torch.sigmoid(layer.routing.weight / len(pooled) ** 0.5 @ pooled)
         kernel = sum(weight * expert for weight, expert in zip(routing, experts(layer), strict=True))
         outputs.append(
             F.conv2d(

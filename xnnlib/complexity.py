@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from xnnlib.layers import CondConv2d, SqueezeExcite
-from xnnlib.network import Network
+from xnnlib.network import untrained
 from xnnlib.spec import NetworkSpec
 
 KINDS = ("convolution", "linear", "se", "routing", "mixing")
@@ -40,15 +40,16 @@ class Operation:
 @cache
 def count(spec: NetworkSpec) -> tuple[Operation, ...]:
     """The operations of the network, in the order in which they run."""
-    with torch.device("meta"):
-        network = Network(spec.block, spec.num_classes, spec.reduction, spec.experts, spec.stages).eval()
-        images = torch.empty(1, spec.stages[0].in_channels, spec.stages[0].size, spec.stages[0].size)
     operations = []
-    for index, (stage, row) in enumerate(zip(spec.stages, network.stages, strict=True)):
-        # The repeats of a row are alike, so that its first block stands for all.
-        unit = row if stage.operation == "classifier" else row[0]
-        operations += _count_unit(unit, images, index, stage.repeat)
-        images = row(images)
+    network = untrained(spec)
+    # Run for real: torch's meta device would first import its compiler, which takes seconds.
+    with torch.no_grad():
+        images = torch.zeros(1, spec.stages[0].in_channels, spec.stages[0].size, spec.stages[0].size)
+        for index, (stage, row) in enumerate(zip(spec.stages, network.stages, strict=True)):
+            # The repeats of a row are alike, so that its first block stands for all.
+            unit = row if stage.operation == "classifier" else row[0]
+            operations += _count_unit(unit, images, index, stage.repeat)
+            images = row(images)
     return tuple(operations)
 
 

@@ -74,7 +74,10 @@ class CondConv2d(nn.Module):
             init_filter(expert.view(self.filter_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        routing = torch.sigmoid(self.routing(channel_means(x)))
+        # Routing is not followed by a batch norm that would undo its scale, and channel means are mostly
+        # positive: what one step adds to it grows with the channels. Equalised (Karras et al.,
+        # arXiv:1710.10196, section 4.1): the linear layer's weight is `routing.weight` / sqrt(in_channels).
+        routing = torch.sigmoid(self.routing(channel_means(x) / self.routing.in_features**0.5))
         filters = routing @ self.weight
         return self._depthwise(x, filters) if self.depthwise else self._dense(x, filters)
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from xnnlib.blocks import InvertedResidual, convolution_norm, ordinary_convolution
@@ -33,6 +34,12 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.stages(images)
+
+
+def untrained(spec: NetworkSpec) -> Network:
+    """The network of a specification, to walk and to count; the caller's random numbers stay as they were."""
+    with torch.random.fork_rng(devices=[]):
+        return Network(spec.block, spec.num_classes, spec.reduction, spec.experts, spec.stages).eval()
 
 
 def _build(stage: Stage, spec: NetworkSpec) -> nn.Sequential:

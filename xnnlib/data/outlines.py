@@ -37,13 +37,26 @@ _HEART = polygon([(0, -1.05), *arc(0.5, -35, 170, (0.48, 0.35)), *arc(0.5, 10, 2
 _LEAF = polygon(arc(1.25, -53, 53, (-0.75, 0)) + arc(1.25, 127, 233, (0.75, 0)))
 _UPPER_HALF = polygon(arc(1, 0, 180))
 
-# The order is that of the classes: the first ten are far from each other, the later ones less so.
+# The order is that of the classes. The first ten differ in their parts too, edges, bars, dots and curves, so
+# that a random crop of a few pixels still shows which is which; the later ones are closer to each other.
 # None is another's mirror image or another turned by less than 45 degrees.
 OUTLINES: dict[str, Outline] = {
     "circle": disc(),
+    "three-bars": union(box(-1, 0.62, 1, 1), box(-1, -0.19, 1, 0.19), box(-1, -1, 1, -0.62)),
+    "five-dots": dots((0, 0), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7), radius=0.31),
+    "hash": strokes(
+        [(-0.4, -1), (-0.4, 1)],
+        [(0.4, -1), (0.4, 1)],
+        [(-1, 0.4), (1, 0.4)],
+        [(-1, -0.4), (1, -0.4)],
+        width=0.26,
+    ),
+    "letter-x": strokes([(-0.75, -1), (0.75, 1)], [(-0.75, 1), (0.75, -1)], width=0.36),
+    "comb": union(
+        box(-1, 0.3, 1, 0.8), *(box(x, -0.8, x + 0.26, 0.4) for x in (-1, -0.507, -0.013, 0.48, 0.74))
+    ),
     "triangle": _TRIANGLE,
     "square": _SQUARE,
-    "star": _STAR,
     "plus": polygon(
         [
             (a * i, b * j)
@@ -53,6 +66,8 @@ OUTLINES: dict[str, Outline] = {
             )
         ]
     ),
+    "spiral": strokes([on_circle(0.12 + 0.88 * k / 48, 15 * k) for k in range(49)], width=0.26),
+    "star": _STAR,
     "ring": frame(disc(), 0.4),
     "crescent": cut(disc(), disc(0.82, (0.5, 0.15))),
     "heart": _HEART,
@@ -81,7 +96,6 @@ OUTLINES: dict[str, Outline] = {
     ),
     "mushroom": union(polygon([(x, y * 0.95) for x, y in arc(1, 0, 180)]), box(-0.32, -0.85, 0.32, 0.1)),
     "trapezoid": polygon([(-0.45, 0.6), (0.45, 0.6), (1, -0.6), (-1, -0.6)]),
-    "spiral": strokes([on_circle(0.12 + 0.88 * k / 48, 15 * k) for k in range(49)], width=0.26),
     "three-dots": dots((0, 0.6), (0.6, -0.4), (-0.6, -0.4), radius=0.4),
     "zigzag": strokes([(-1, -0.4), (-0.5, 0.4), (0, -0.4), (0.5, 0.4), (1, -0.4)], width=0.34),
     "crown": polygon(
@@ -151,17 +165,12 @@ OUTLINES: dict[str, Outline] = {
     "hexagon-frame": frame(regular(6), 0.26),
     "two-dots": dots((-0.58, 0), (0.58, 0), radius=0.44),
     "four-dots": dots((0.58, 0.58), (-0.58, 0.58), (0.58, -0.58), (-0.58, -0.58), radius=0.4),
-    "five-dots": dots((0, 0), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7), radius=0.31),
     "two-bars": union(box(-1, 0.22, 1, 0.72), box(-1, -0.72, 1, -0.22)),
-    "three-bars": union(box(-1, 0.62, 1, 1), box(-1, -0.19, 1, 0.19), box(-1, -1, 1, -0.62)),
     "wave": strokes(
         [(-1 + k / 12, round(0.45 * math.sin(math.pi * k / 6), 6)) for k in range(25)], width=0.36
     ),
     "stairs": polygon(
         [(-1, -1), (1, -1), (1, 1), (0.34, 1), (0.34, 0.34), (-0.33, 0.34), (-0.33, -0.33), (-1, -0.33)]
-    ),
-    "comb": union(
-        box(-1, 0.3, 1, 0.8), *(box(x, -0.8, x + 0.26, 0.4) for x in (-1, -0.507, -0.013, 0.48, 0.74))
     ),
     "fork": strokes([(-0.6, 1), (-0.6, 0.1), (0.6, 0.1), (0.6, 1)], [(0, 1), (0, -1)], width=0.32),
     "anchor": union(
@@ -202,13 +211,6 @@ OUTLINES: dict[str, Outline] = {
     "square-with-hole": cut(_SQUARE, disc(0.52)),
     "infinity": union(frame(disc(0.55, (-0.45, 0)), 0.22), frame(disc(0.55, (0.45, 0)), 0.22)),
     "kite": polygon([(0, 1), (0.62, 0.35), (0, -1), (-0.62, 0.35)]),
-    "hash": strokes(
-        [(-0.4, -1), (-0.4, 1)],
-        [(0.4, -1), (0.4, 1)],
-        [(-1, 0.4), (1, 0.4)],
-        [(-1, -0.4), (1, -0.4)],
-        width=0.26,
-    ),
     "asterisk": strokes(
         *([on_circle(1, turn), on_circle(1, turn + 180)] for turn in (90, 150, 210)), width=0.3
     ),
@@ -233,7 +235,6 @@ OUTLINES: dict[str, Outline] = {
     "letter-u": strokes([(-0.7, 1), *arc(0.7, 180, 360, (0, -0.3)), (0.7, 1)], width=0.36),
     "letter-v": strokes([(-0.8, 1), (0, -1), (0.8, 1)], width=0.36),
     "letter-w": strokes([(-1, 0.8), (-0.5, -0.8), (0, 0.4), (0.5, -0.8), (1, 0.8)], width=0.3),
-    "letter-x": strokes([(-0.75, -1), (0.75, 1)], [(-0.75, 1), (0.75, -1)], width=0.36),
     "letter-y": strokes([(-0.75, 1), (0, 0), (0.75, 1)], [(0, 0), (0, -1)], width=0.36),
     "letter-z": strokes([(-0.7, 1), (0.7, 1), (-0.7, -1), (0.7, -1)], width=0.34),
     "digit-4": strokes([(0.35, -1), (0.35, 1), (-0.7, -0.35), (0.8, -0.35)], width=0.32),

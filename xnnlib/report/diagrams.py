@@ -6,9 +6,10 @@ Of each figure a first function collects what is drawn, as plain data, and a sec
 from dataclasses import replace
 
 from xnnlib.layers import CondConv2d, SqueezeExcite
+from xnnlib.network import untrained
 from xnnlib.report.canvas import LEARNED, NONLINEARITY, NORM, POOL, Box, Canvas
 from xnnlib.report.levels import PART_TITLES, PARTS, part
-from xnnlib.report.operations import OPAQUE, box, filter_shape, groups, network, shape_text
+from xnnlib.report.operations import OPAQUE, box, filter_shape, groups, shape_text
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
 from xnnlib.report.trace import Step, trace
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
@@ -16,7 +17,7 @@ from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
 
 def structure(spec: NetworkSpec) -> dict:
     """What Figure 1 draws: the parts of the network in order, with the shape that each makes."""
-    rows = list(zip(spec.stages, network(spec).stages, strict=True))
+    rows = list(zip(spec.stages, untrained(spec).stages, strict=True))
     parts = []
     for name in PARTS:
         members = [(stage, row) for stage, row in rows if part(stage) == name]
@@ -120,7 +121,7 @@ def blocks(spec: NetworkSpec) -> list[dict]:
 
 
 def _block_steps(spec: NetworkSpec, stage: Stage) -> list[Step]:
-    module = network(spec).stages[spec.stages.index(stage)][0]
+    module = untrained(spec).stages[spec.stages.index(stage)][0]
     return trace(module, (stage.in_channels, stage.size, stage.size), OPAQUE)
 
 

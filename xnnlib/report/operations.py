@@ -2,14 +2,11 @@
 
 from collections.abc import Iterable
 
-import torch
 from torch import nn
 
 from xnnlib.layers import CondConv2d, SqueezeExcite
-from xnnlib.network import Network
 from xnnlib.report.canvas import LEARNED, NONLINEARITY, NORM, POOL
 from xnnlib.report.trace import Step
-from xnnlib.spec import NetworkSpec
 
 # Types that Figure 2 draws as one box; Figures 3 and 4 open them.
 OPAQUE = {SqueezeExcite: "squeeze and excite", CondConv2d: "conditional convolution"}
@@ -28,12 +25,6 @@ TIMES = r"{\times}"
 def shape_text(*sizes: object) -> str:
     """`16×56×56` or `N_e×H×W` in mathematical type."""
     return "$" + TIMES.join(str(size) for size in sizes) + "$"
-
-
-def network(spec: NetworkSpec) -> Network:
-    """The network's modules without memory for their weights: enough to walk and to trace."""
-    with torch.device("meta"):
-        return Network(spec.block, spec.num_classes, spec.reduction, spec.experts, spec.stages)
 
 
 def box(step: Step, symbolic: bool = True) -> dict:
