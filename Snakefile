@@ -103,7 +103,7 @@ rule train:
         "papermill notebooks/train.ipynb {params.log} -k python3 --no-progress-bar"
         " --log-level WARNING --stderr-file - -f profiles/{PROFILE}.yaml"
         " -p profile {PROFILE} -p block {wildcards.block} -p seed {wildcards.seed} -p run_dir {params.run}"
-        " && mv {params.log} {output}"
+        " && python tools/drop_progress.py {params.log} && mv {params.log} {output}"
 
 
 rule report:
@@ -136,15 +136,17 @@ rule book:
         "jupyter-book build {PAPER} --path-output {BUILD} --quiet"
 
 
-# What `make reproduce` prints at its end.
+# What `make reproduce` prints at its end, and what `make verify` checks the files by.
 rule summary:
     input:
         TRAINED,
     output:
         f"{BUILD}/summary.txt",
+        f"results/{PROFILE}/SHA256SUMS",
     shell:
+        "python -m xnnlib.verify results/{PROFILE} --write && "
         'python -c "from xnnlib import load_runs; from xnnlib.report.tables import table_3;'
-        " print(table_3(load_runs('results', '{PROFILE}')))\" > {output}"
+        " print(table_3(load_runs('results', '{PROFILE}')))\" > {output[0]}"
 
 
 onerror:
