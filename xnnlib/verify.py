@@ -1,0 +1,125 @@
+"""Verification: are the shipped files those of the records, and do the weights do what the records say?
+
+`python -m xnnlib.verify results/small` checks the files of a profile against their checksums, evaluates the
+weights of each run again on the data that its record names, and prints a verdict for each row of Table 3.
+"""
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from xnnlib import records, runtime
+from xnnlib.data import Dataset, load_dataset
+from xnnlib.errors import UserError
+from xnnlib.records import Run, write_atomically
+from xnnlib.report.tables import Table
+from xnnlib.spec import BLOCK_TITLES, Recipe
+from xnnlib.training import evaluate, load_trained
+
+# One line a file, `<SHA-256>  <run>/<file>`, as `sha256sum -c` reads it.
+CHECKSUMS = "SHA256SUMS"
+# Points of top-1 between the record and an evaluation of the shipped weights: they are stored in half
+# precision, and another device rounds differently.
+TOLERANCE = 0.5
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the checksums of every file of the profile's runs."""
+    lines = [f"{_digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
+    write_atomically(folder / CHECKSUMS, lambda file: file.write("".join(lines).encode()))
+
+
+def check_files(folder: Path) -> dict[str, str]:
+    """What is wrong with each file of the profile's runs that is not as its checksum says, by name.
+
+    Raises UserError if there are no checksums.
+    """
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+        expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except FileNotFoundError:
+        raise UserError(f"{folder / CHECKSUMS} is missing; there is nothing to check the files by.") from None
+    except ValueError:
+        raise UserError(f"{folder / CHECKSUMS} is damaged; fetch it again.") from None
+    there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    problems = {name: "missing" for name in expected.keys() - there.keys()}
+    problems |= {name: "no checksum" for name in there.keys() - expected.keys()}
+    for name in tqdm(sorted(expected.keys() & there.keys()), desc="check files", unit="file"):
+        if _digest(there[name]) != expected[name]:
+            problems[name] = "changed"
+    return problems
+
+
+def check_run(run: Run, dataset: Dataset) -> tuple[str, str]:
+    """The shipped weights' top-1 in percent on the record's validation images, as text, and the verdict."""
+    if dataset.fingerprint != run.record["dataset"]["fingerprint"]:
+        return "-", "FAILED: other data than the record's"
+    device = runtime.pick_device()
+    recipe = Recipe(**run.record["recipe"])
+    _, top1 = evaluate(load_trained(run, device), dataset.val.to(device), recipe, device)
+    off = abs(top1 - run.record["last"]["top1"])
+    verdict = "ok" if off <= TOLERANCE else f"FAILED: {off:.2f} points off, {TOLERANCE} allowed"
+    return f"{top1:.2f}", verdict
+
+
+def verify(folder: Path, data_root: str = "") -> tuple[Table, bool]:
+    """A verdict for each run of the profile in `folder`, and whether all are good.
+
+    Raises UserError on records, checksums or data that cannot be read.
+    """
+    problems = check_files(folder)
+    for name, problem in sorted(problems.items()):
+        print(f"{folder / name}: {problem}", file=sys.stderr)
+    rows, datasets = [], {}
+    damaged = {name.split("/")[0] for name in problems}
+    for run in records.load_runs(folder.parent, folder.name):
+        data, recipe = run.record["dataset"], run.record["recipe"]
+        measured, verdict = "-", "FAILED: files are not those of the record"
+        if run.path.name not in damaged:
+            names = ("name", "num_classes", "train_images", "val_images")
+            key = (*(data[name] for name in names), recipe["resize"])
+            if key not in datasets:
+                name, *counts, size = key
+                datasets[key] = load_dataset(name, data_root, *counts, size=size)
+            measured, verdict = check_run(run, datasets[key])
+        title = BLOCK_TITLES[run.record["block"]]
+        rows.append((title, str(run.record["seed"]), f"{run.record['last']['top1']:.2f}", measured, verdict))
+    columns = ("Block", "Seed", "Top-1, record (%)", "Top-1, now (%)", "Verdict")
+    good = not problems and all(row[-1] == "ok" for row in rows)
+    return Table(columns, "lrrrl", tuple(rows)), good
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*/*") if path.is_file() and not path.name.startswith("."))
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Verify a profile from the command line; 0 if all is good, 1 if not, 2 if it could not be checked."""
+    parser = argparse.ArgumentParser(prog="python -m xnnlib.verify", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="the profile's records, such as results/small")
+    parser.add_argument("--data-root", default="", help="the data's archive or folder")
+    parser.add_argument("--write", action="store_true", help="write the checksums instead, after training")
+    options = parser.parse_args(arguments)
+    try:
+        if options.write:
+            write_checksums(options.folder)
+            return 0
+        table, good = verify(options.folder, options.data_root)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table)
+    print(f"\n{'All runs verified' if good else 'NOT VERIFIED'}; tolerance {TOLERANCE} points of top-1.")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
