@@ -1,0 +1,37 @@
+"""Assemble one archive of everything that a reader needs to check the paper: `make release`.
+
+It holds the built book with its PDF, the records and weights of the profile shown, the notebooks and the
+licences. Built twice from the same commit, it has the same bytes.
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+
+from xnnlib.bundles import write_bundle
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "_build" / "html"
+FOLDERS = ("notebooks", "figures", "profiles")
+FILES = ("LICENSE", "LICENSE-TEXT", "CITATION.cff", "README.md", "references.bib", "constraints.txt")
+
+
+def contents(profile: str) -> dict[str, Path]:
+    """Every file of the release by its name in the archive."""
+    folders = {"book": BOOK} | {name: ROOT / name for name in (*FOLDERS, f"results/{profile}")}
+    found = {name: ROOT / name for name in FILES} | {"paper.pdf": BOOK / "paper.pdf"}
+    for name, folder in folders.items():
+        files = [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+        found |= {f"{name}/{file.relative_to(folder).as_posix()}": file for file in files}
+    return found
+
+
+def main(profile: str, version: str) -> None:
+    archive = ROOT / "_build" / "release" / f"xnnlib-paper-{version}.zip"
+    write_bundle(archive, contents(profile))
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    print(f"{archive}: {archive.stat().st_size / 2**20:.1f} MiB, SHA-256 {digest}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
