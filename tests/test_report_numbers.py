@@ -27,6 +27,7 @@ def test_measured_values(one_seed):
         "standard.images_per_second": "167",
         "standard.loss": "1.70",
         "standard.overfit_gap": "+1.3",
+        "standard.sampling_error": "4.3",  # 1.96 * sqrt(0.402 * 0.598 / 500)
         "se.top1_gain": "+3.2",
         "se_cond.top1_gain": "\N{MINUS SIGN}1.6",
         "se_cond.top1_gain_over_se": "\N{MINUS SIGN}4.8",

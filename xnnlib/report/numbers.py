@@ -6,6 +6,7 @@ values over several seeds read `51.2 ± 0.8`: mean and 95 % confidence interval.
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from math import sqrt
 from statistics import mean
 from typing import NamedTuple
 
@@ -13,8 +14,10 @@ from xnnlib import complexity
 from xnnlib.errors import UserError
 from xnnlib.records import Run
 from xnnlib.report.levels import PARTS, part
+from xnnlib.report.published import PUBLISHED
 from xnnlib.report.settings import seeds, settings, shared
 from xnnlib.report.summary import (
+    MINUS,
     best_epochs,
     by_block,
     difference,
@@ -24,23 +27,9 @@ from xnnlib.report.summary import (
     text,
     top1_digits,
 )
-from xnnlib.spec import BLOCKS, TABLE_1, NetworkSpec
+from xnnlib.spec import BLOCKS, LEVELS, TABLE_1, NetworkSpec
 
 COUNTED = "xnnlib.complexity"
-PUBLISHED = (
-    "published run of block A by the course that set this paper: "
-    "https://github.com/arthurredfern/UT-Dallas-CS-6301-CNNs"
-)
-# That run: 100 ImageNet classes, short side 64, reference routine, a hosted notebook's GPU.
-REFERENCE = {
-    "reference.top1": "72.68",
-    "reference.best_epoch": "53",
-    "reference.epochs": "55",
-    "reference.seconds_per_epoch": "360",
-    "reference.num_classes": "100",
-    "reference.train_images": "127,000",
-    "reference.val_images": "5,000",
-}
 DATASET_TITLES = {
     "shapes": "shapes",
     "tiny-imagenet": "Tiny ImageNet",
@@ -54,6 +43,17 @@ class Number(NamedTuple):
 
     text: str
     source: str
+
+    @property
+    def value(self) -> float:
+        """The number as printed, without its interval and its M. Raises ValueError if it is none."""
+        shown = self.text.split(" ±")[0].removesuffix(" M")
+        return float(shown.replace(MINUS, "-").replace(",", ""))
+
+    @property
+    def half_width(self) -> float:
+        """Half the printed 95 % confidence interval; 0 where there is none."""
+        return float(self.text.partition(" ± ")[2] or 0)
 
 
 class Numbers(dict[str, Number]):
@@ -73,8 +73,8 @@ def numbers(runs: list[Run]) -> dict[str, Number]:
     """
     if not runs:
         raise UserError("there are no runs to take numbers from; train a profile first.")
-    found = Numbers({key: Number(value, PUBLISHED) for key, value in REFERENCE.items()})
-    found |= _common(runs)
+    found = Numbers({key: Number(*published) for key, published in PUBLISHED.items()})
+    found |= _network() | _common(runs)
     groups = by_block(runs)
     digits = top1_digits(runs)
     for block, group in groups.items():
@@ -84,6 +84,23 @@ def numbers(runs: list[Run]) -> dict[str, Number]:
         found |= _compared("se_cond", groups["se_cond"], groups["se"], "_over_se", digits)
     operations = {block: complexity.count(NetworkSpec(block)) for block in BLOCKS}
     return Numbers(found | _counted(operations) | _shares(operations["standard"]))
+
+
+def _network() -> dict[str, Number]:
+    """Sizes of the network that the text names, from Table 1."""
+    first, blocks, classifier = TABLE_1[0], TABLE_1[1:-2], TABLE_1[-1]
+    values = {
+        "input": f"{first.in_channels}x{first.size}x{first.size}",
+        "input_size": f"{first.size} x {first.size}",
+        "stem_channels": first.out_channels,
+        "last_size": f"{classifier.size}x{classifier.size}",
+        "last_channels": classifier.in_channels,
+        "expansion": blocks[0].expansion,
+        "filter_size": f"{blocks[0].filter_size}x{blocks[0].filter_size}",
+        "level_5_widths": " and ".join(str(width) for width in LEVELS[-1]),
+        "num_classes": NetworkSpec().num_classes,
+    }
+    return {f"network.{name}": Number(str(value), "xnnlib.spec, Table 1") for name, value in values.items()}
 
 
 def _common(runs: list[Run]) -> dict[str, Number]:
@@ -125,6 +142,8 @@ def _device(device: dict) -> str:
 def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
     records = [run.record for run in group]
     speeds = [record["images_per_second"] for record in records]
+    share = mean(record["last"]["top1"] for record in records) / 100
+    sampling_error = 196 * sqrt(share * (1 - share) / records[0]["dataset"]["val_images"])
     gaps = [run.epochs["train_top1"][-1] - run.epochs["val_top1"][-1] for run in group]
 
     def column(name: str) -> list[float]:
@@ -134,6 +153,8 @@ def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
         "top1": text(estimate([record["last"]["top1"] for record in records]), digits),
         "top1_best": text(estimate([record["best"]["top1"] for record in records]), digits),
         "best_epoch": best_epochs(group),
+        # Of one seed, from the choice of the validation images: 95 %, normal approximation.
+        "sampling_error": f"{sampling_error:.1f}",
         "loss": text(estimate(column("val_loss")), 2),
         "train_top1": text(estimate(column("train_top1")), digits),
         "train_loss": text(estimate(column("train_loss")), 2),
