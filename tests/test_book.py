@@ -108,7 +108,6 @@ def stage(folder: Path) -> Path:
     shutil.copytree(PROJECT / "book", folder / "book", ignore=shutil.ignore_patterns("__pycache__"))
     for block in reversed(BLOCKS):
         write_run(folder / "results", block)
-    (folder / "results" / PROFILE / "remark.txt").write_text("The machine was <busy>.\n")
     return folder
 
 
@@ -166,6 +165,9 @@ def test_the_pages_come_in_the_papers_order(whole):
         *(f"book/{section}" for section in sections),
         "book/references",
         "book/reproduce",
+        "book/checklist",
+        "book/status",
+        "book/provenance",
         "book/notebooks",
         *(f"notebooks/{name}" for name in ("design", "results", "implementation")),
         "book/runs",
@@ -207,13 +209,17 @@ def test_tables_and_figures_are_numbered_in_reading_order_and_referred_to(whole)
 def test_numbers_come_from_the_records_and_say_so(whole):
     runs = load_runs(whole / "results", PROFILE)
     known = numbers(runs)
-    shown = re.findall(
-        r'<span class="paper-number" title="([^"]+)">([^<]+)</span>', page(whole, "book/paper")
-    )
-    assert ("se.top1: results/made-up/se-seed0", "35.9") in shown
-    for title, text in shown:
+    pattern = r'<a class="paper-number" href="provenance.html#([^"]+)" title="([^"]+)">([^<]+)</a>'
+    shown = re.findall(pattern, page(whole, "book/paper"))
+    assert ("number-se-top1", "se.top1: results/made-up/se-seed0", "35.9") in shown
+    provenance = page(whole, "book/provenance")
+    for anchor, title, text in shown:
         key, _, source = html.unescape(title).partition(": ")
         assert (text.replace("\N{NO-BREAK SPACE}", " "), source) == known[key]
+        row = re.search(rf'<tr[^>]* id="{anchor}".*?</tr>', provenance, re.DOTALL)[0]
+        assert key in row and known[key].text in row
+    row = re.search(r'<tr[^>]* id="number-se-top1".*?</tr>', provenance, re.DOTALL)[0]
+    assert 'href="../results/made-up/se-seed0/train.html"' in row
     results = re.search(r"<table[^>]*paper-table-3.*?</table>", page(whole, "book/training"), re.DOTALL)[0]
     rows = [re.findall(r"<t[hd][^>]*>\s*<p>(.*?)</p>", row, re.DOTALL) for row in results.split("<tr")[1:]]
     assert [tuple(rows[0]), *map(tuple, rows[1:])] == [table_3(runs).columns, *table_3(runs).rows]
@@ -223,7 +229,6 @@ def test_every_page_says_that_it_is_not_the_papers_result(whole):
     for name in pages(whole):
         banner = re.search(r'bd-header-announcement__content">(.*?)</div>', page(whole, name))[1]
         assert "not the paper" in banner and "7 classes of shapes" in banner
-        assert banner.endswith("The machine was &lt;busy&gt;.")
     assert "1,234 training images" in text_of(page(whole, "book/paper"))
 
 
@@ -231,7 +236,7 @@ def test_the_text_is_whole(whole):
     for name in pages(whole):
         text = text_of(page(whole, name))
         assert not re.search(r"\bTODO\b|placeholder|lorem|to be written|\{\w+\}`", text, re.IGNORECASE), name
-        if name.startswith("book/") and name not in ("book/notebooks", "book/runs"):
+        if name.startswith("book/") and name not in ("book/notebooks", "book/runs", "book/status"):
             assert len(text.split()) > 150, name
 
 
@@ -253,6 +258,12 @@ def small(tmp_path_factory) -> Path:
     folder = stage(tmp_path_factory.mktemp("small"))
     for path in (folder / "book").glob("*.md"):
         path.unlink()
+    (folder / "book" / "claims.yaml").write_text(
+        "close:\n  sentence: B is {se.top1_gain} points ahead.\n  number: se.top1_gain\n  at_least: 4\n"
+        "far:\n  sentence: B is far ahead.\n  number: se.top1_gain\n  at_least: 5\n"
+        "elsewhere:\n  sentence: B is far ahead.\n  number: se.top1_gain\n  at_least: 5\n"
+        "  profiles: [paper]\n  otherwise: It is {se.top1}.\n"
+    )
     (folder / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- glob: results/*/*/train\n")
     return folder
 
@@ -307,6 +318,18 @@ def lose_a_run(book: Path) -> None:
     (book / "results" / PROFILE / "se-seed0" / "epochs.csv").unlink()
 
 
+def type_a_number(book: Path) -> None:
+    (book / "book" / "page.md").write_text(
+        "# Page\n\nB reaches 35.9&nbsp;% in {num}`epochs` epochs of 3x3.\n"
+    )
+    with open(book / "_toc.yml", "a") as file:
+        file.write("- file: book/page\n")
+
+
+def break_the_claims(book: Path) -> None:
+    (book / "book" / "claims.yaml").write_text("close:\n  sentence: B is ahead.\n  number: se.top1_gain\n")
+
+
 FIGURE = "```{figure} figures/figure-5-training.*\nCaption\n```"
 
 # What is wrong: the page's text, what is done to the other files, and what the build must say.
@@ -322,6 +345,11 @@ CORRUPTIONS = {
     "old figure": (FIGURE, redraw_never, "figures/figure-5-training.svg is older than its data"),
     "foreign figure": (FIGURE, draw_by_hand, "figure-5-training.svg was not saved by this project"),
     "old table": ("Text.", keep_old_results, "notebooks/results: table 3 is not the one of the records"),
+    "alternative text": (FIGURE, draw_by_hand, "figures/figure-5-training.* has no alternative text"),
+    "typed number": ("Text.", type_a_number, "'35.9' is typed by hand; bind it: {num}`se.top1`"),
+    "false claim": ("{claim}`far`", None, "'B is far ahead.' no longer holds: se.top1_gain is +4.5, not at"),
+    "unknown claim": ("{claim}`nothing`", None, "unknown claim 'nothing'"),
+    "claim without a margin": ("Text.", break_the_claims, "claims.yaml: claim 'close' has no margin"),
     "record": ("Text.", lose_a_run, "epochs.csv is missing"),
     "page of the contents": ("Text.", lengthen_toc, "missing-page"),
 }
@@ -336,6 +364,62 @@ def test_a_corrupted_book_is_refused(book, name):
     status, output = build_here(book)
     assert status != 0
     assert message in output.partition("Extension error")[2]
+
+
+def test_a_claim_is_said_with_its_numbers_or_otherwise(book):
+    (book / "index.md").write_text("# Title\n\n{claim}`close` {claim}`elsewhere`\n")
+    assert build_here(book)[0] == 0
+    assert "B is +4.5 points ahead. It is 35.9." in text_of(page(book, "index"))
+
+
+def corrupt_pages(book: Path, pattern: str, replacement: str) -> set[str]:
+    """Replace in every page of the paper; returns what the pattern's group found."""
+    found = set()
+    for path in (book / "book").glob("*.md"):
+        text = path.read_text()
+        found |= set(re.findall(pattern, text))
+        path.write_text(re.sub(pattern, replacement, text))
+    return found
+
+
+def test_every_binding_of_the_paper_is_guarded(tmp_path):
+    """Each key, claim and figure of the paper's own pages is corrupted, and each must be named."""
+    book = stage(tmp_path)
+    write_report(book)
+    keys = corrupt_pages(book, r"\{num\}`([^`]+)`", r"{num}`\1-gone`")
+    claims = corrupt_pages(book, r"\{claim\}`([^`]+)`", r"{claim}`\1-gone`")
+    alternatives = corrupt_pages(book, r":alt: (.*)\n", r":class: none\n")
+    for file in (book / "figures").glob("*.svg"):
+        file.write_text(re.sub(r"sha256:[0-9a-f]{8}", "sha256:00000000", file.read_text()))
+    status, output = build_here(book)
+    assert status != 0
+    output = output.partition("Extension error")[2]
+    assert len(keys) > 60 and len(claims) >= 5 and len(alternatives) == 7
+    for key in keys:
+        assert f"unknown number '{key}-gone'" in output
+    for claim in claims:
+        assert f"unknown claim '{claim}-gone'" in output and f"no page makes the claim '{claim}'" in output
+    for block in BLOCKS:
+        assert f"no page quotes the headline number 'macs.{block}'" in output
+    assert output.count("has no alternative text") == 7
+    for file in (book / "figures").glob("*.svg"):
+        assert f"figures/{file.name} is older than its data" in output
+
+
+def test_every_claim_of_the_paper_can_fail(tmp_path):
+    book = stage(tmp_path)
+    write_report(book)
+    path = book / "book" / "claims.yaml"
+    text = re.sub(r"at_least: .*", "at_least: 1.0e+9", path.read_text())
+    path.write_text(re.sub(r"at_most: .*", "at_most: -1.0e+9", text))
+    status, output = build_here(book)
+    assert status != 0
+    sentences = re.findall(r"sentence: \"(.*)\"", text)
+    profiles = text.count("profiles:")
+    assert (
+        sum(f"the claim {sentence!r} no longer holds" in output for sentence in sentences)
+        >= len(sentences) - profiles
+    )
 
 
 def test_a_corrupted_book_ends_the_command_with_a_status(book):

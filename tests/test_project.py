@@ -20,6 +20,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 LAYERS = (
     "errors",
     "paths",
+    "bundles",
     "spec",
     "compat",
     "runtime",
@@ -32,8 +33,9 @@ LAYERS = (
     "records",
     "training",
     "report",
+    "verify",
 )
-WITHOUT_TORCH = ("errors", "paths", "spec", "schedule")
+WITHOUT_TORCH = ("errors", "paths", "bundles", "spec", "schedule")
 
 
 def requirements() -> list[Requirement]:

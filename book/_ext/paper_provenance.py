@@ -1,0 +1,136 @@
+"""Where everything comes from: the links below tables and figures, and the pages that they lead to.
+
+The directive `{paper-provenance}` fills a page: `artefacts` (each table and figure with its notebook and
+its runs), `runs` (each run folder with commit, data, device, seed and recipe) or `numbers` (every number
+with its value and its source).
+"""
+
+import re
+
+from docutils import nodes
+from paper_nodes import row_node, table_node
+from paper_numbers import PROVENANCE, number_id, report
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+
+from xnnlib.records import Run
+
+# Each table and figure by its name: the notebook that makes it, and from what, where that is not the runs.
+ARTEFACTS = {
+    "figure-structure": ("notebooks/design", "xnnlib.spec, xnnlib.network"),
+    "table-network": ("notebooks/design", "xnnlib.spec"),
+    "figure-blocks": ("notebooks/design", "xnnlib.blocks"),
+    "figure-se": ("notebooks/design", "xnnlib.layers"),
+    "figure-condconv": ("notebooks/design", "xnnlib.layers"),
+    "table-recipe": ("notebooks/results", ""),
+    "table-results": ("notebooks/results", ""),
+    "figure-training": ("notebooks/results", ""),
+    "table-operations": ("notebooks/implementation", "xnnlib.complexity"),
+    "table-costs": ("notebooks/implementation", "xnnlib.complexity"),
+    "figure-costs": ("notebooks/implementation", "xnnlib.complexity"),
+    "figure-shapes": ("notebooks/design", "xnnlib.data.shapes"),
+}
+
+
+def page_link(env: BuildEnvironment, text: str, page: str, anchor: str = "", **attributes) -> nodes.reference:
+    """A link to a page of the book by its name, from the page that is being read."""
+    place = env.app.builder.get_relative_uri(env.docname, page) + (f"#{anchor}" if anchor else "")
+    return nodes.reference("", text, refuri=place, internal=True, **attributes)
+
+
+def made_by(env: BuildEnvironment, name: str, location: object) -> list[nodes.Node]:
+    """What ends the caption of a table or figure: a link to how it was made."""
+    if name not in ARTEFACTS:
+        report(f"{name!r} has no entry in paper_provenance.ARTEFACTS: say what makes it", location, "figure")
+        return []
+    link = page_link(env, "How this was made", PROVENANCE, f"made-{name}", classes=["made-by"])
+    return [nodes.inline("", " ", classes=["made-by"]), link]
+
+
+def link_figures(app: Sphinx, doctree: nodes.document) -> None:
+    """End the caption of each of the paper's figures with the link."""
+    for figure in doctree.findall(nodes.figure):
+        image, caption = figure.next_node(nodes.image), figure.next_node(nodes.caption)
+        if not image["uri"].startswith("figures/"):
+            continue
+        if caption is None:
+            report(f"{image['uri']} has no caption", figure, "figure")
+        else:
+            caption += made_by(app.env, "".join(figure["names"][:1]), figure)
+
+
+def run_links(env: BuildEnvironment, source: str) -> list[nodes.Node]:
+    """A number's source, with the run folders in it linked to the notebooks that trained them."""
+    found: list[nodes.Node] = []
+    for part in re.split(r"(results/[\w./-]+|https://\S+)", source):
+        if part.startswith("results/"):
+            found.append(page_link(env, part, f"{part}/train"))
+        elif part.startswith("https://"):
+            found.append(nodes.reference("", part, refuri=part))
+        elif part:
+            found.append(nodes.Text(part))
+    return found
+
+
+class Provenance(SphinxDirective):
+    """`{paper-provenance} artefacts`, `runs` or `numbers`: one table."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        kinds = {"artefacts": self._artefacts, "runs": self._runs, "numbers": self._numbers}
+        if self.arguments[0] not in kinds:
+            raise self.error(f"unknown kind {self.arguments[0]!r}; choose one of {', '.join(kinds)}")
+        columns, rows = kinds[self.arguments[0]]()
+        align = "l" * len(columns)
+        table = table_node(columns, align, [], ["provenance"])
+        body = table.next_node(nodes.tbody)
+        for identifier, cells in rows:
+            row = row_node(cells, align)
+            row["ids"].append(identifier)
+            body += row
+        return [table]
+
+    def _artefacts(self):
+        rows = []
+        for name, (notebook, source) in ARTEFACTS.items():
+            title, _ = self.state.inline_text(f"{{numref}}`{name}`", self.lineno)
+            link = [page_link(self.env, f"{notebook}.ipynb", notebook)]
+            runs = ", ".join(_folder(run) for run in self.env.app.paper_runs)
+            rows.append((f"made-{name}", (title, link, run_links(self.env, source or runs))))
+        return ("Table or figure", "Notebook", "From"), rows
+
+    def _runs(self):
+        rows = []
+        for run in self.env.app.paper_runs:
+            record = run.record
+            data, device = record["dataset"], record["device"]
+            cells = (
+                run_links(self.env, _folder(run)),
+                record["block"],
+                str(record["seed"]),
+                f"{record['recipe']['name']}, {record['epochs']} epochs",
+                f"{data['name']}, {data['num_classes']} classes, {data['fingerprint'][:12]}",
+                f"{device['name']}, {record['started'][:10]}",
+                record["commit"][:10],
+            )
+            rows.append((f"run-{record['block']}-{record['seed']}".replace("_", "-"), cells))
+        return ("Run folder", "Block", "Seed", "Recipe", "Data, fingerprint", "Device, day", "Commit"), rows
+
+    def _numbers(self):
+        numbers = self.env.app.paper_numbers
+        rows = [
+            (number_id(key), ([nodes.literal("", key)], number.text, run_links(self.env, number.source)))
+            for key, number in sorted(numbers.items())
+        ]
+        return ("Number", "Value", "From"), rows
+
+
+def _folder(run: Run) -> str:
+    return "/".join(run.path.parts[-3:])
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("paper-provenance", Provenance)
+    app.connect("doctree-read", link_figures, priority=570)

@@ -1,0 +1,67 @@
+"""The directive `{paper-table} 1` (2, 3, 4, costs): a table of `xnnlib.report.tables` with a caption."""
+
+import json
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from paper_nodes import table_node
+from paper_numbers import report
+from paper_provenance import made_by
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from xnnlib.report import tables
+from xnnlib.spec import NetworkSpec
+
+TABLES = {
+    "1": lambda runs: tables.table_1(NetworkSpec()),
+    "2": tables.table_2,
+    "3": tables.table_3,
+    "4": lambda runs: tables.table_4(NetworkSpec()),
+    "costs": lambda runs: tables.cost_table(NetworkSpec().num_classes),
+}
+
+# The tables that a notebook shows, which must be those that the pages show.
+NOTEBOOK_TABLES = {
+    "notebooks/design": ("1",),
+    "notebooks/results": ("2", "3"),
+    "notebooks/implementation": ("4", "costs"),
+}
+
+
+class PaperTable(SphinxDirective):
+    """`{paper-table} 3` with `:name:`; the content is the caption."""
+
+    required_arguments = 1
+    has_content = True
+    option_spec = {"name": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        which = self.arguments[0]
+        if which not in TABLES:
+            raise self.error(f"unknown table {which!r}; choose one of {', '.join(TABLES)}")
+        content = TABLES[which](self.env.app.paper_runs)
+        caption, messages = self.state.inline_text(" ".join(self.content), self.content_offset)
+        caption += made_by(self.env, self.options.get("name", ""), self.get_location())
+        classes = ["paper-table", f"paper-table-{which}"]
+        table = table_node(content.columns, content.align, content.rows, classes)
+        table.insert(0, nodes.title("", "", *caption))
+        self.set_source_info(table)
+        self.add_name(table)
+        return [addnodes.tabular_col_spec(spec=content.align), table, *messages]
+
+
+def check_tables(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Warn of a notebook whose tables are not those of the records of today."""
+    for which in NOTEBOOK_TABLES.get(docname, ()):
+        outputs = [output for cell in json.loads(source[0])["cells"] for output in cell.get("outputs", [])]
+        shown = ["".join(output.get("data", {}).get("text/plain", "")) for output in outputs]
+        if str(TABLES[which](app.paper_runs)) not in shown:
+            message = f"table {which} is not the one of the records; execute the notebook again: make figures"
+            report(message, docname, "notebook")
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("paper-table", PaperTable)
+    app.connect("source-read", check_tables)

@@ -1,0 +1,217 @@
+"""The PDF: the pages of the paper, from the same sources as the web page, set by Typst in two columns.
+
+The document trees of the pages become calls of Typst functions; the template `book/paper.typ` defines
+them and decides how the paper looks.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import typst
+from docutils import nodes
+from paper import notice
+from sphinx.builders import Builder
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxTranslator
+
+# The pages that make the paper; what else is in the book belongs to the web.
+PAGES = ("paper", "introduction", "related-work", "design", "training", "implementation", "conclusion")
+PAGES = tuple(f"book/{page}" for page in (*PAGES, "references"))
+# What is for readers of the web only.
+WEB_ONLY = ("made-by", "web-only")
+WIDE_TABLES = ("paper-table-3", "paper-table-4", "paper-table-costs")
+
+
+def quoted(text: str) -> str:
+    """A Typst string."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def wrapped(before: str, after: str = "]") -> tuple[Callable, Callable]:
+    """The two methods for a node that is its content between two pieces of markup."""
+
+    def visit(translator: "TypstTranslator", node: nodes.Node) -> None:
+        translator.body.append(before)
+
+    def depart(translator: "TypstTranslator", node: nodes.Node) -> None:
+        translator.body.append(after)
+
+    return visit, depart
+
+
+class TypstTranslator(SphinxTranslator):
+    """Writes Typst markup in which every text is a call, `#"..."`, so that nothing needs escaping."""
+
+    def __init__(self, document: nodes.document, builder: "PaperBuilder", docname: str):
+        super().__init__(document, builder)
+        self.docname = docname
+        self.body: list[str] = []
+        self.level = 0
+
+    def unknown_visit(self, node: nodes.Node) -> None:
+        raise ExtensionError(f"{self.docname}: the PDF has no way to set a {node.__class__.__name__}")
+
+    def dispatch_visit(self, node: nodes.Node) -> None:
+        if isinstance(node, nodes.Element) and set(node.get("classes", ())) & set(WEB_ONLY):
+            raise nodes.SkipNode
+        super().dispatch_visit(node)
+
+    def visit_Text(self, node: nodes.Text) -> None:
+        self.body.append(f"#{quoted(node.astext().replace(chr(10), ' '))};")
+
+    def depart_Text(self, node: nodes.Text) -> None:
+        pass
+
+    visit_document, depart_document = wrapped("", "")
+    visit_paragraph, depart_paragraph = wrapped("", "\n\n")
+    visit_emphasis, depart_emphasis = wrapped("#emph[")
+    visit_strong, depart_strong = wrapped("#strong[")
+    visit_literal, depart_literal = wrapped("#code[")
+    visit_inline, depart_inline = wrapped("", "")
+    visit_number_reference, depart_number_reference = wrapped("", "")
+    visit_BoundNumber, depart_BoundNumber = wrapped("", "")
+    visit_definition_list, depart_definition_list = wrapped("\n", "\n")
+    visit_definition_list_item, depart_definition_list_item = wrapped("#definition", "\n")
+    visit_term, depart_term = wrapped("[")
+    visit_definition, depart_definition = wrapped("[")
+    visit_bullet_list, depart_bullet_list = wrapped("#list(", ")\n\n")
+    visit_list_item, depart_list_item = wrapped("[", "], ")
+    visit_tgroup, depart_tgroup = wrapped("", "")
+    visit_container, depart_container = wrapped("", "")
+    visit_rubric, depart_rubric = wrapped("#rubric[", "]\n\n")
+    visit_thead, depart_thead = wrapped("table.header(", "), table.hline(stroke: 0.5pt), ")
+    visit_tbody, depart_tbody = wrapped("", "")
+    visit_entry, depart_entry = wrapped("[", "], ")
+
+    def visit_row(self, node: nodes.row) -> None:
+        if "total" in node["classes"] and "total" not in node.parent[node.parent.index(node) - 1]["classes"]:
+            self.body.append("table.hline(stroke: 0.5pt), ")
+
+    def depart_row(self, node: nodes.row) -> None:
+        pass
+
+    def visit_section(self, node: nodes.section) -> None:
+        self.level += 1
+
+    def depart_section(self, node: nodes.section) -> None:
+        self.level -= 1
+
+    def visit_title(self, node: nodes.title) -> None:
+        # A table's is its caption, set by visit_table; the paper's is in the title block.
+        if isinstance(node.parent, nodes.table) or (self.docname, self.level) == (PAGES[0], 1):
+            raise nodes.SkipNode
+        numbered = "true" if self.docname in self.builder.env.toc_secnumbers else "false"
+        self.body.append(f"#section({self.level}, numbered: {numbered})[")
+
+    def depart_title(self, node: nodes.title) -> None:
+        self.body.append("]\n\n")
+
+    def visit_reference(self, node: nodes.reference) -> None:
+        address = node.get("refuri", "")
+        self.body.append(f"#link({quoted(address)})[" if address.startswith("http") else "#[")
+
+    def depart_reference(self, node: nodes.reference) -> None:
+        self.body.append("]")
+
+    def visit_citation(self, node: nodes.citation) -> None:
+        # By hand: a page that is resolved a second time has the entry in it twice.
+        label, entry = node.next_node(nodes.label), node.next_node(nodes.paragraph)
+        self.body.append(f"#reference[{self._inner(label)}][{self._inner(entry)}]\n")
+        raise nodes.SkipNode
+
+    def _inner(self, node: nodes.Element) -> str:
+        """The markup of a node's children."""
+        inner = TypstTranslator(self.document, self.builder, self.docname)
+        for child in node.children:
+            child.walkabout(inner)
+        return "".join(inner.body)
+
+    def visit_figure(self, node: nodes.figure) -> None:
+        image, caption = node.next_node(nodes.image), node.next_node(nodes.caption)
+        path = self.builder.take_image(image)
+        self._float("figure", node, caption, "column" not in node["classes"])
+        self.body.append(f"#image({quoted(path)}, alt: {quoted(image['alt'])})]\n\n")
+        raise nodes.SkipNode
+
+    def visit_table(self, node: nodes.table) -> None:
+        wide = bool(set(WIDE_TABLES) & set(node["classes"]))
+        self._float("table", node, node.next_node(nodes.title), wide)
+        body = node.next_node(nodes.tbody)
+        right = ["text-right" in entry["classes"] for entry in body.next_node(nodes.row)]
+        align = ", ".join("right" if one else "left" for one in right)
+        self.body.append(f"#table(columns: {len(right)}, align: ({align},), table.hline(), ")
+
+    def depart_table(self, node: nodes.table) -> None:
+        self.body.append("table.hline())]\n\n")
+
+    def _float(self, kind: str, node: nodes.Element, caption: nodes.Element, wide: bool) -> None:
+        number = next(
+            ".".join(map(str, self.builder.env.toc_fignumbers[self.docname][kind][identifier]))
+            for identifier in node["ids"]
+            if identifier in self.builder.env.toc_fignumbers[self.docname][kind]
+        )
+        label = quoted(f"{kind.capitalize()} {number}.")
+        self.body.append(
+            f"#floating({quoted(kind)}, {label}, [{self._inner(caption)}], wide: {str(wide).lower()})["
+        )
+
+    def _skip(self, node: nodes.Node) -> None:
+        raise nodes.SkipNode
+
+    # The note on the profile is the template's watermark and first footnote.
+    visit_admonition = visit_colspec = visit_comment = visit_target = visit_raw = _skip
+    visit_tabular_col_spec = visit_substitution_definition = visit_index = visit_compound = _skip
+
+
+class PaperBuilder(Builder):
+    """Resolves the pages for one PDF, and makes it in a folder beside the one of the document trees."""
+
+    name = "paperpdf"
+    format = "typst"
+    supported_image_types = ["application/pdf"]
+    default_translator_class = TypstTranslator
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.doctreedir).parent / "paper"
+
+    def get_target_uri(self, docname: str, typ: str | None = None) -> str:
+        return f"#{docname}"
+
+    def get_relative_uri(self, from_: str, to: str, typ: str | None = None) -> str:
+        return self.get_target_uri(to)
+
+    def take_image(self, image: nodes.image) -> str:
+        """Copy the image beside the markup; returns its name there."""
+        source = Path(self.srcdir, image["uri"])
+        shutil.copyfile(source, self.folder / source.name)
+        return source.name
+
+    def make(self) -> Path:
+        """Write the markup and set it; returns the PDF. Raises ExtensionError if Typst refuses it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        profile = self.config.paper_profile
+        settings = {
+            "title": self.env.titles[PAGES[0]].astext(),
+            "author": self.config.author,
+            "watermark": "" if profile == "paper" else f"profile {profile}",
+            "notice": "" if profile == "paper" else f"{notice(self.config)}.",
+        }
+        given = ", ".join(f"{name}: {quoted(value)}" for name, value in settings.items())
+        markup = [f'#import "template.typ": *\n#show: paper.with({given})\n']
+        for docname in PAGES:
+            doctree = self.env.get_and_resolve_doctree(docname, self)
+            self.post_process_images(doctree)
+            translator = TypstTranslator(doctree, self, docname)
+            doctree.walkabout(translator)
+            markup += translator.body
+        shutil.copyfile(Path(self.srcdir, "book", "paper.typ"), self.folder / "template.typ")
+        source = self.folder / "paper.typ"
+        source.write_text("".join(markup), encoding="utf-8")
+        try:
+            typst.compile(source, output=source.with_suffix(".pdf"))
+        except typst.TypstError as error:
+            raise ExtensionError(f"the PDF cannot be set: {error}") from None
+        return source.with_suffix(".pdf")
