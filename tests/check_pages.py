@@ -1,0 +1,113 @@
+"""The built book in a real browser, at desktop and phone width; `make test` runs this after the build.
+
+XNNLIB_BOOK names the folder of the built pages. Without Chromium the browser's part is skipped, loudly.
+"""
+
+import functools
+import os
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from playwright.sync_api import sync_playwright
+
+HTML = Path(os.environ.get("XNNLIB_BOOK", Path(__file__).parents[1] / "_build" / "html")).resolve()
+PAGES = sorted(
+    path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html") if "_static" not in path.parts
+)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+def test_the_book_is_there():
+    assert "index.html" in PAGES and "book/training.html" in PAGES, f"no book in {HTML}; build it first"
+
+
+@functools.cache
+def parsed(page: str) -> BeautifulSoup:
+    return BeautifulSoup((HTML / page).read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_internal_link_lands(page):
+    lost = []
+    for link in parsed(page).find_all("a", href=True):
+        place, anchor = urldefrag(urljoin(page, link["href"]))
+        if "://" in place or place.startswith(("mailto:", "data:")):
+            continue
+        target = HTML / unquote(place)
+        if target.is_dir():
+            target /= "index.html"
+        if not target.is_file():
+            lost.append(link["href"])
+        elif anchor and target.suffix == ".html":
+            found = parsed(target.relative_to(HTML).as_posix()).find(id=unquote(anchor))
+            lost += [] if found else [link["href"]]
+    assert not lost
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=HTML))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: pages were not opened in a browser")
+    arguments = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "index.html"])  # which only leads on
+def test_a_page_opens_without_complaint(site, browser, page, width):
+    columns, rows = WIDTHS[width]
+    context = browser.new_context(viewport={"width": columns, "height": rows})
+    tab = context.new_page()
+    complaints = []
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+    # The book must work where there is no network.
+    tab.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((site, "data:", "blob:"))
+            else complaints.append(f"asks another host: {request.url}")
+        ),
+    )
+    tab.goto(site + page, wait_until="load")
+    broken = tab.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)")
+    complaints += [f"image without a size: {source}" for source in broken]
+    wider = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    if wider > 0:
+        complaints.append(f"{wider} pixels wider than the screen")
+    for violation in Axe().run(tab, options={"preload": False}).response["violations"]:
+        if violation["impact"] in ("serious", "critical"):
+            places = [node["target"] for node in violation["nodes"][:3]]
+            complaints.append(f"{violation['id']}: {violation['help']}: {places}")
+    context.close()
+    assert not complaints

@@ -1,0 +1,60 @@
+"""The PDF of the built book, in the folder that XNNLIB_BOOK names; `make test` runs this after the build."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from xnnlib import load_runs
+from xnnlib.report.numbers import numbers
+from xnnlib.spec import BLOCKS
+
+ROOT = Path(__file__).parents[1]
+PDF = Path(os.environ.get("XNNLIB_BOOK", ROOT / "_build" / "html")) / "paper.pdf"
+
+
+@pytest.fixture(scope="module")
+def reader() -> PdfReader:
+    return PdfReader(PDF)
+
+
+@pytest.fixture(scope="module")
+def text(reader) -> str:
+    return " ".join(" ".join(page.extract_text() for page in reader.pages).split())
+
+
+def test_length_and_metadata(reader):
+    assert 5 <= len(reader.pages) <= 8  # four to six pages, and the references
+    assert reader.metadata.title.startswith("Gates and experts")
+    assert reader.metadata.author == "The xnnlib contributors"
+
+
+def test_sections_figures_tables_and_references_are_there(text):
+    for section in ("Introduction", "Related work", "Design", "Training", "Implementation", "Conclusion"):
+        assert re.search(rf"\d\.? ?{section}", text), section
+    for number in range(1, 7):
+        assert f"Figure {number}." in text
+    for number in range(1, 6):
+        assert f"Table {number}." in text
+    assert "References" in text and "[7]" in text and "How this was made" not in text
+
+
+def test_the_headline_numbers_are_those_of_the_records(text):
+    profile = re.search(r"paper_profile: (\S+)", (ROOT / "_config.yml").read_text())[1]
+    known = numbers(load_runs(ROOT / "results", profile))
+    for block in BLOCKS:
+        assert known[f"{block}.top1"].text in text
+    assert (f"profile {profile}" in text) == (profile != "paper")
+
+
+def test_all_fonts_are_embedded(reader):
+    fonts = [
+        font.get_object() for page in reader.pages for font in page["/Resources"].get("/Font", {}).values()
+    ]
+    assert fonts
+    for font in fonts:
+        for descendant in font.get("/DescendantFonts", [font]):
+            descriptor = descendant.get_object()["/FontDescriptor"].get_object()
+            assert {"/FontFile", "/FontFile2", "/FontFile3"} & descriptor.keys(), font["/BaseFont"]
