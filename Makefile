@@ -15,7 +15,7 @@ export XNNLIB_CACHE := $(CURDIR)/.cache
 # Only the environment's own packages.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup reproduce book figures test lint format clean
+.PHONY: help setup reproduce book pdf verify release figures test lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -37,17 +37,28 @@ book: $(STAMP)  ## build the book from the committed records
 	@jupyter-book build . --quiet
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
+pdf: book  ## the paper in two columns, which the book links to: _build/paper.pdf
+	@cp _build/html/paper.pdf _build/paper.pdf
+	@echo "The paper: $(CURDIR)/_build/paper.pdf"
+
+verify: $(STAMP)  ## evaluate the shipped weights again (PROFILE=small DATA=archive or folder)
+	@python -m xnnlib.verify results/$(PROFILE) $(if $(DATA),--data-root $(DATA))
+
+release: book  ## one archive: book, PDF, records, weights, notebooks, checksums
+	@python tools/release.py $(BOOK_PROFILE) $$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
 figures: $(STAMP)  ## draw figures/ and the report notebooks again, from the committed records
 	@jupyter execute --inplace --kernel_name=python3 $(REPORTS)
 	@nbstripout --keep-output --keep-count --extra-keys 'metadata.papermill cell.metadata.papermill' $(REPORTS)
 
-test: lint  ## pytest, nbval on every notebook, a cold book build with warnings as errors
+test: lint  ## pytest, nbval on every notebook, a cold book build with warnings as errors, its pages and PDF
 	@pytest
 	@rm -rf _build/test && mkdir -p _build/test && cp -R figures _build/test/figures
 	@pytest --nbval --nbval-current-env --nbval-cell-timeout=300 $(REPORTS)
 	@diff -r figures _build/test/figures || { echo "error: the notebooks draw other figures; run: make figures" >&2; exit 1; }
 	@XNNLIB_TINY=1 pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/train.ipynb
 	@jupyter-book build . --all -W --keep-going --quiet --path-output _build/test
+	@XNNLIB_BOOK=_build/test/_build/html pytest tests/check_pages.py tests/check_pdf.py
 
 lint: $(STAMP)  ## ruff: rules and format
 	@ruff check
