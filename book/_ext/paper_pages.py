@@ -1,7 +1,7 @@
 """What the theme and Jupyter Book leave to be mended in the web pages, so that they open without complaint.
 
-Jupyter Book always adds Thebe, which runs code on a remote machine; nothing of the paper does, and its script,
-added twice, is an error on every page. A theme mode and names for the toggles of the sidebar are missing.
+Jupyter Book always adds Thebe, which runs code on a remote machine; nothing of the paper does, and its
+script, added twice, is an error on every page. A theme mode and names for the sidebar's toggles are missing.
 """
 
 from docutils import nodes
