@@ -40,7 +40,9 @@ def describe_device(device: torch.device) -> dict:
 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that a result can depend on."""
-    packages = {name: metadata.version(name) for name in ("torch", "numpy", "pillow")}
+    # torch's own version names its build, which its package's does not.
+    packages = {"torch": str(torch.__version__)}
+    packages |= {name: metadata.version(name) for name in ("numpy", "pillow")}
     try:
         packages["xnnlib"] = metadata.version("xnnlib")
     except metadata.PackageNotFoundError:
