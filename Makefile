@@ -15,7 +15,7 @@ export XNNLIB_CACHE := $(CURDIR)/.cache
 # Only the environment's own packages.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup reproduce book pdf verify release figures test lint format clean
+.PHONY: help setup reproduce campaign book pdf verify release figures test lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -32,6 +32,9 @@ reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|paper)
 	    *) echo "The $(PROFILE) profile: not the paper's full-scale result." ;; \
 	esac
 	@echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
+
+campaign: $(STAMP)  ## the full-scale runs, in order, within MINUTES; goes on where it stopped
+	@python tools/campaign.py profiles/campaign.yaml $(if $(MINUTES),--minutes $(MINUTES))
 
 book: $(STAMP)  ## build the book from the committed records
 	@jupyter-book build . --quiet

@@ -1,6 +1,7 @@
 import torch
 
 from xnnlib.data.images import PackedImages, Split
+from xnnlib.data.shapes import make_dataset
 
 
 def packed(sizes):
@@ -38,3 +39,23 @@ def test_split_stays_itself_where_it_is_already():
     assert split.to("cpu") is split and len(split) == 2
     assert split.to("meta").images.pixels.device.type == "meta"
     assert split.to("meta").images.sizes.device.type == "cpu"
+
+
+def test_the_held_out_tenth_comes_from_the_training_images_alone():
+    dataset = make_dataset(2, 45, 4, size=16, progress=False)
+    divided = dataset.held_out()
+    assert divided.train.labels.tolist() == [0] * 21 + [1] * 20
+    assert divided.val.labels.tolist() == [0] * 2 + [1] * 2
+    # Of each class the tenth and the twentieth image.
+    for position, original in enumerate([9, 19, 23 + 9, 23 + 19]):
+        assert torch.equal(divided.val.images[position], dataset.train.images[original])
+    assert torch.equal(divided.train.images[9], dataset.train.images[10])
+    assert divided.fingerprint not in (dataset.fingerprint, divided.held_out().fingerprint)
+
+
+def test_images_of_many_sizes_are_selected_whole():
+    pixels = torch.arange(3 * (2 * 2 + 3 * 4 + 2 * 5), dtype=torch.uint8)
+    images = PackedImages(pixels, torch.tensor([[2, 2], [3, 4], [2, 5]]))
+    chosen = images.select(torch.tensor([2, 0]))
+    assert torch.equal(chosen[0], images[2]) and torch.equal(chosen[1], images[0])
+    assert len(images.select(torch.tensor([], dtype=torch.long))) == 0

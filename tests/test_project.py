@@ -27,6 +27,7 @@ LAYERS = (
     "layers",
     "blocks",
     "network",
+    "optimizer",
     "complexity",
     "data",
     "schedule",

@@ -69,3 +69,43 @@ def test_the_reference_peak_of_block_b_is_lower():
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(UserError, match="Did you mean 'paper'"):
         recipe_for("papr", "se")
+
+
+def test_a_recipe_is_changed_by_name():
+    recipe = RECIPES["paper"].changed("label_smoothing=0.1, weight_decay_on = filters,batch_size=128")
+    assert (recipe.label_smoothing, recipe.weight_decay_on, recipe.batch_size) == (0.1, "filters", 128)
+    assert RECIPES["paper"].changed("") == RECIPES["paper"]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ("smoothing=0.1", "choose one of .*label_smoothing"),
+        ("label_smoothing=much", "gives no float"),
+        ("epochs=1.5", "gives no int"),
+        ("weight_decay_on=some", "choose one of all, filters"),
+    ],
+)
+def test_a_change_that_is_none_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        RECIPES["paper"].changed(changes)
+
+
+def test_the_table_is_varied_as_section_6_asks():
+    assert NetworkSpec().stages == TABLE_1
+    spec = NetworkSpec(filter_size=5, expansion=6, width=0.75)
+    assert [stage.out_channels for stage in spec.stages] == [
+        *(12, 12, 20, 20, 32, 32, 60, 60, 120, 120, 240, 960, 0)
+    ]
+    blocks = [stage for stage in spec.stages if stage.operation == "block"]
+    assert {(stage.filter_size, stage.expansion) for stage in blocks} == {(5, 6)}
+    assert spec.stages[0].in_channels == 3 and spec.stages[0].filter_size == 3
+    for stage, following in zip(spec.stages, spec.stages[1:], strict=False):
+        assert stage.out_channels == following.in_channels
+    assert [stage.identity for stage in spec.stages] == [stage.identity for stage in TABLE_1]
+
+
+@pytest.mark.parametrize("variation", [{"filter_size": 4}, {"expansion": 0}, {"width": 0.0}])
+def test_a_variation_that_is_none_is_refused(variation):
+    with pytest.raises(UserError):
+        NetworkSpec(**variation)

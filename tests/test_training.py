@@ -10,7 +10,7 @@ from xnnlib import records, training
 from xnnlib.data import load_dataset
 from xnnlib.errors import UserError
 from xnnlib.network import Network
-from xnnlib.spec import BLOCKS, RECIPES
+from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec
 
 CPU = torch.device("cpu")
 RECIPE = RECIPES["paper"].scaled(epochs=2, batch_size=8, crop=16)
@@ -20,6 +20,10 @@ RECIPE = RECIPES["paper"].scaled(epochs=2, batch_size=8, crop=16)
 def dataset(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
     return load_dataset("shapes", num_classes=3, train_images=24, val_images=9, size=18, cache_dir=cache)
+
+
+def spec(block):
+    return NetworkSpec(block, num_classes=3)
 
 
 def without_times(run_dir):
@@ -35,14 +39,14 @@ def without_times(run_dir):
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_same_seed_gives_the_same_record_twice(dataset, block, tmp_path):
     for name in ("first", "second"):
-        training.fit(block, dataset, RECIPE, tmp_path / name, device=CPU)
+        training.fit(spec(block), dataset, RECIPE, tmp_path / name, device=CPU)
     assert without_times(tmp_path / "first") == without_times(tmp_path / "second")
-    training.fit(block, dataset, RECIPE, tmp_path / "third", seed=1, device=CPU)
+    training.fit(spec(block), dataset, RECIPE, tmp_path / "third", seed=1, device=CPU)
     assert without_times(tmp_path / "first")[1] != without_times(tmp_path / "third")[1]
 
 
 def test_an_interrupted_run_goes_on_to_the_same_result(dataset, tmp_path, monkeypatch):
-    training.fit("se", dataset, RECIPE, tmp_path / "whole", device=CPU)
+    training.fit(spec("se"), dataset, RECIPE, tmp_path / "whole", device=CPU)
     evaluate, calls = training.evaluate, []
 
     def interrupted(*arguments):
@@ -53,23 +57,23 @@ def test_an_interrupted_run_goes_on_to_the_same_result(dataset, tmp_path, monkey
 
     monkeypatch.setattr(training, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        training.fit("se", dataset, RECIPE, tmp_path / "resumed", device=CPU)
+        training.fit(spec("se"), dataset, RECIPE, tmp_path / "resumed", device=CPU)
     assert not (tmp_path / "resumed" / "record.json").exists()
     monkeypatch.setattr(training, "evaluate", evaluate)
-    training.fit("se", dataset, RECIPE, tmp_path / "resumed", device=CPU)
+    training.fit(spec("se"), dataset, RECIPE, tmp_path / "resumed", device=CPU)
     assert without_times(tmp_path / "resumed") == without_times(tmp_path / "whole")
 
 
 def test_a_complete_run_is_not_trained_again(dataset, tmp_path, monkeypatch):
-    first = training.fit("standard", dataset, RECIPE, tmp_path / "run", device=CPU)
+    first = training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", device=CPU)
     monkeypatch.setattr(training, "train_epoch", None)
-    assert training.fit("standard", dataset, RECIPE, tmp_path / "run", device=CPU) == first
+    assert training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", device=CPU) == first
     with pytest.raises(UserError, match="holds a run with seed 0, not 5"):
-        training.fit("standard", dataset, RECIPE, tmp_path / "run", seed=5, device=CPU)
+        training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", seed=5, device=CPU)
 
 
 def test_a_run_folder_holds_the_whole_story(dataset, tmp_path):
-    run = training.fit("se_cond", dataset, RECIPE, tmp_path / "run", profile="quick", device=CPU)
+    run = training.fit(spec("se_cond"), dataset, RECIPE, tmp_path / "run", profile="quick", device=CPU)
     assert sorted(path.name for path in run.path.iterdir()) == [
         "epochs.csv",
         "record.json",
@@ -133,7 +137,7 @@ def test_evaluation_counts_every_image_whatever_the_batch(dataset):
 
 
 def test_the_saved_weights_give_the_recorded_accuracy(dataset, tmp_path):
-    run = training.fit("se_cond", dataset, RECIPE, tmp_path / "run", device=CPU)
+    run = training.fit(spec("se_cond"), dataset, RECIPE, tmp_path / "run", device=CPU)
     loss, top1 = training.evaluate(training.load_trained(run, CPU), dataset.val, RECIPE, CPU)
     assert loss == pytest.approx(run.record["last"]["loss"], rel=1e-2)
     assert round(top1, 4) == run.record["last"]["top1"]
@@ -167,6 +171,11 @@ def test_the_command_line_trains_and_explains(tmp_path, capsys, monkeypatch):
 
 def test_records_read_by_the_library_are_the_files_of_the_run(dataset, tmp_path):
     run = training.fit(
-        "standard", dataset, RECIPE, tmp_path / "p" / "standard-seed0", profile="p", device=CPU
+        spec("standard"),
+        dataset,
+        RECIPE,
+        tmp_path / "p" / "standard-seed0",
+        profile="p",
+        device=CPU,
     )
     assert records.load_runs(tmp_path, "p") == [run]

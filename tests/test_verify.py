@@ -6,7 +6,7 @@ import pytest
 
 from xnnlib import verify
 from xnnlib.data import load_dataset
-from xnnlib.spec import recipe_for
+from xnnlib.spec import NetworkSpec, recipe_for
 from xnnlib.training import fit
 
 
@@ -16,7 +16,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results") / "tiny"
     recipe = recipe_for("paper", "standard").scaled(1, 10, 16)
     images = load_dataset("shapes", "", 2, 20, 40, size=recipe.resize, progress=False)
-    fit("standard", images, recipe, folder / "standard-seed0", profile="tiny")
+    fit(NetworkSpec("standard", 2), images, recipe, folder / "standard-seed0", profile="tiny")
     verify.write_checksums(folder)
     return folder
 

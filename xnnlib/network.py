@@ -1,5 +1,6 @@
 """The paper's network, built by walking Table 1."""
 
+from dataclasses import fields
 from functools import partial
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from xnnlib.blocks import InvertedResidual, convolution_norm, ordinary_convolution
 from xnnlib.layers import CondConv2d, SqueezeExcite
-from xnnlib.spec import TABLE_1, NetworkSpec, Stage
+from xnnlib.spec import NetworkSpec, Stage
 
 
 class Network(nn.Module):
@@ -15,7 +16,8 @@ class Network(nn.Module):
 
     `block` is "standard" (A), "se" (B: + squeeze-and-excite with `reduction` R) or "se_cond"
     (C: + conditional convolution with `experts` M). Other image sizes work too: the classifier
-    averages over whatever rows and columns are left. `stages[i]` holds the repeats of row i.
+    averages over whatever rows and columns are left. `variation` is what else NetworkSpec takes:
+    filter_size, expansion, width, table. `stages[i]` holds the repeats of row i.
 
     Raises UserError on an unknown block or a size below one.
     """
@@ -26,11 +28,16 @@ class Network(nn.Module):
         num_classes: int = 100,
         reduction: int = 4,
         experts: int = 4,
-        stages: tuple[Stage, ...] = TABLE_1,
+        **variation: object,
     ):
         super().__init__()
-        self.spec = NetworkSpec(block, num_classes, reduction, experts, stages)
-        self.stages = nn.Sequential(*(_build(stage, self.spec) for stage in stages))
+        self.spec = NetworkSpec(block, num_classes, reduction, experts, **variation)
+        self.stages = nn.Sequential(*(_build(stage, self.spec) for stage in self.spec.stages))
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> "Network":
+        """The network of a specification."""
+        return cls(**{field.name: getattr(spec, field.name) for field in fields(spec)})
 
     def forward(self, images: Tensor) -> Tensor:
         return self.stages(images)
@@ -39,7 +46,7 @@ class Network(nn.Module):
 def untrained(spec: NetworkSpec) -> Network:
     """The network of a specification, to walk and to count; the caller's random numbers stay as they were."""
     with torch.random.fork_rng(devices=[]):
-        return Network(spec.block, spec.num_classes, spec.reduction, spec.experts, spec.stages).eval()
+        return Network.of(spec).eval()
 
 
 def _build(stage: Stage, spec: NetworkSpec) -> nn.Sequential:

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from xnnlib.errors import UserError
-from xnnlib.spec import BLOCKS
+from xnnlib.spec import BLOCKS, NetworkSpec, Recipe
 
 RECORD, EPOCHS, WEIGHTS, CHECKPOINT = "record.json", "epochs.csv", "weights.safetensors", "checkpoint.pt"
 
@@ -53,6 +53,7 @@ def load_run(run_dir: str | os.PathLike) -> Run:
         epochs = {name: [float(row[name]) for row in rows] for name in EPOCH_COLUMNS}
         if not isinstance(record, dict):
             raise TypeError("not a JSON object")
+        _fill_in(record)
     except FileNotFoundError as error:
         raise UserError(
             f"{error.filename} is missing: {run_dir} is not a run folder; train it first."
@@ -60,6 +61,15 @@ def load_run(run_dir: str | os.PathLike) -> Run:
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{run_dir} is damaged ({error}); delete the folder and train it again.") from None
     return Run(run_dir, record, epochs)
+
+
+def _fill_in(record: dict) -> None:
+    """Settings that are newer than the record get the value that stood for them when it was made."""
+    for name, kind in (("recipe", Recipe), ("network", NetworkSpec)):
+        defaults = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+        missing = {key: value for key, value in defaults.items() if key not in ("block", "table")}
+        if name in record:
+            record[name] = missing | record[name]
 
 
 def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
@@ -75,6 +85,15 @@ def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
         if not run.record.get("complete"):
             raise UserError(f"{run.path} is not complete; train it to the end or delete it.")
     return sorted(runs, key=lambda run: (BLOCKS.index(run.record["block"]), run.record["seed"]))
+
+
+def finished_run(run_dir: Path, wanted: dict) -> Run | None:
+    """The complete run in the folder, None if there is none. Raises UserError if it is another run."""
+    if not (run_dir / RECORD).exists():
+        return None
+    run = load_run(run_dir)
+    require_same_run(run_dir, run.record, wanted)
+    return run
 
 
 def require_same_run(run_dir: Path, found: dict, wanted: dict) -> None:

@@ -4,7 +4,7 @@ The paper's letters are mapped to names here, once: Ni `in_channels`, Ne `expans
 No `out_channels`, F `filter_size`, S `stride`, R `reduction`, M `experts`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from xnnlib.errors import UserError, choose
 
@@ -61,14 +61,44 @@ TABLE_1 = (
     Stage("classifier", 1, 1280, 7, 0),
 )
 
+
+def varied_table(
+    table: tuple[Stage, ...], filter_size: int, expansion: int, width: float
+) -> tuple[Stage, ...]:
+    """The table with other depthwise filters, another expansion ratio or other widths (paper, section 6).
+
+    Widths are multiplied and rounded to a multiple of 4. Raises UserError on an even filter size, an
+    expansion below one or a width that is not above zero.
+    """
+    _require_whole(filter_size=filter_size, expansion=expansion)
+    if filter_size % 2 == 0:
+        raise UserError(f"filter_size is {filter_size}; it must be odd.")
+    if not width > 0:
+        raise UserError(f"width is {width!r}; it must be above zero.")
+
+    def scaled(channels: int) -> int:
+        return max(4, 4 * int(channels * width / 4 + 0.5))
+
+    def vary(stage: Stage) -> Stage:
+        channels = {
+            "in_channels": stage.in_channels if stage.operation == "stem" else scaled(stage.in_channels),
+            "out_channels": scaled(stage.out_channels) if stage.out_channels else 0,
+        }
+        inner = {"filter_size": filter_size, "expansion": expansion} if stage.operation == "block" else {}
+        return replace(stage, **channels, **inner)
+
+    return tuple(vary(stage) for stage in table)
+
+
 # The paper's five levels (Figure 1): level 5 holds both widths 160 and 320.
 LEVELS = ((16,), (24,), (40,), (80,), (160, 320))
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network: Table 1's stages with one block variant and its two sizes.
+    """A network: a table of stages with one block variant and its two sizes, as it is or varied.
 
+    `filter_size`, `expansion` and `width` vary the table (see `varied_table`).
     Raises UserError on an unknown block or a size below one.
     """
 
@@ -76,11 +106,25 @@ class NetworkSpec:
     num_classes: int = 100
     reduction: int = 4
     experts: int = 4
-    stages: tuple[Stage, ...] = TABLE_1
+    filter_size: int = 3
+    expansion: int = 4
+    width: float = 1.0
+    table: tuple[Stage, ...] = TABLE_1
 
     def __post_init__(self):
         choose("block", self.block, BLOCKS)
         _require_whole(num_classes=self.num_classes, reduction=self.reduction, experts=self.experts)
+        # Frozen, and made once: the rows that the network is built from.
+        varied = varied_table(self.table, self.filter_size, self.expansion, self.width)
+        object.__setattr__(self, "stages", varied)
+
+    def sizes(self) -> dict[str, int | float]:
+        """Everything but the block and the table: what a record says of the network."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in ("block", "table")
+        }
 
 
 def _require_whole(**sizes: int) -> None:
@@ -92,6 +136,11 @@ def _require_whole(**sizes: int) -> None:
 @dataclass(frozen=True)
 class Recipe:
     """A training routine: every hyper-parameter of Table 2.
+
+    `weight_decay_on` is "all" parameters or "filters", which leaves out biases and batch norm;
+    `smallest_crop` is the least share of an image's area that a random crop takes; with an
+    `averaging_decay` above zero, an exponential moving average of the weights, updated with it at
+    every step, is what is evaluated and kept.
 
     Learning rates are for the batch size given here. `precision` is that of the convolutions and
     matrix products on CUDA; on a CPU every recipe runs in float32. `learning_rate_set` says whether
@@ -108,9 +157,34 @@ class Recipe:
     learning_rate_set: str = "step"
     momentum: float = 0.9
     weight_decay: float = 5e-5
+    weight_decay_on: str = "all"
+    label_smoothing: float = 0.0
+    smallest_crop: float = 0.08
+    averaging_decay: float = 0.0
     resize: int = 64
     crop: int = 56
     precision: str = "bfloat16"
+
+    def __post_init__(self):
+        choose("weight_decay_on", self.weight_decay_on, ("all", "filters"))
+        choose("learning_rate_set", self.learning_rate_set, ("step", "epoch"))
+        choose("precision", self.precision, ("bfloat16", "float32"))
+
+    def changed(self, changes: str) -> "Recipe":
+        """The routine with some settings changed, as in `"label_smoothing=0.1, weight_decay=2e-4"`.
+
+        Raises UserError on a setting that there is not, or a value that is none.
+        """
+        given = {}
+        for change in filter(None, (part.strip() for part in changes.split(","))):
+            name, _, text = (part.strip() for part in change.partition("="))
+            kinds = {field.name: type(getattr(self, field.name)) for field in fields(self)}
+            kind = kinds[choose("recipe_changes", name, kinds)]
+            try:
+                given[name] = kind(text)
+            except ValueError:
+                raise UserError(f"recipe_changes: {change!r} gives no {kind.__name__}.") from None
+        return replace(self, **given)
 
     def scaled(self, epochs: int, batch_size: int, crop: int) -> "Recipe":
         """The same routine in another budget, for `crop` x `crop` pixels.

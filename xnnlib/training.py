@@ -14,15 +14,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from xnnlib import records, runtime
 from xnnlib.data import SOURCES, Dataset, Split, load_dataset, train_batches, val_batches
 from xnnlib.errors import UserError
 from xnnlib.network import Network
+from xnnlib.optimizer import make_average, make_optimizer
 from xnnlib.paths import project_path
 from xnnlib.schedule import learning_rate
-from xnnlib.spec import BLOCKS, RECIPES, Recipe, recipe_for
+from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec, Recipe, recipe_for
 
 
 def train_epoch(
@@ -34,27 +36,31 @@ def train_epoch(
     generator: torch.Generator,
     device: torch.device,
     on_step: Callable[[Tensor, Tensor, int], None] = lambda loss, correct, seen: None,
+    average: AveragedModel | None = None,
 ) -> tuple[float, float]:
     """Train for epoch number `epoch` (from 0); returns its mean loss and its top-1 in percent.
 
     Both are of the augmented images, each seen with the weights of its step. The sums stay on the
     device and are read once, at the end; `on_step` gets them as tensors with the images seen.
+    `average` follows the weights, step by step.
     """
     network.train()
     loss_sum = torch.zeros((), device=device)
     correct = torch.zeros((), device=device)
     seen = 0
     steps = max(1, len(split) // recipe.batch_size)
-    batches = train_batches(split, recipe.batch_size, recipe.crop, generator, device)
+    batches = train_batches(split, recipe.batch_size, recipe.crop, generator, device, recipe.smallest_crop)
     for step, (images, labels) in enumerate(batches):
         within = step / steps if recipe.learning_rate_set == "step" else 0.0
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch + within)
         logits = _logits(network, images, recipe, device)
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        if average is not None:
+            average.update_parameters(network)
         loss_sum += loss.detach() * len(labels)
         correct += (logits.detach().argmax(1) == labels).sum()
         seen += len(labels)
@@ -79,21 +85,25 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe, device: torch.dev
 
 
 def fit(
-    block: str,
+    spec: NetworkSpec,
     dataset: Dataset,
     recipe: Recipe,
     run_dir: str | Path,
     seed: int = 0,
     profile: str = "custom",
-    reduction: int = 4,
-    experts: int = 4,
     device: torch.device | None = None,
 ) -> records.Run:
     """Train one network to the end of its recipe and leave a complete run folder.
 
     A run that is already complete is returned as it is; one that was interrupted goes on after its
-    last whole epoch, to the same result. Raises UserError if the folder holds another run.
+    last whole epoch, to the same result. Raises UserError if the folder holds another run, or if the
+    network's classes are not as many as the data's.
     """
+    if spec.num_classes != len(dataset.class_names):
+        raise UserError(
+            f"num_classes is {spec.num_classes}, but the data has {len(dataset.class_names)} classes."
+        )
+    block = spec.block
     run_dir = project_path(run_dir)
     device = device or runtime.pick_device()
     if device.type != "cuda":
@@ -103,7 +113,7 @@ def fit(
         "block": block,
         "seed": seed,
         "recipe": asdict(recipe),
-        "network": {"num_classes": len(dataset.class_names), "reduction": reduction, "experts": experts},
+        "network": spec.sizes(),
         "dataset": {
             "name": dataset.name,
             "num_classes": len(dataset.class_names),
@@ -112,7 +122,7 @@ def fit(
             "fingerprint": dataset.fingerprint,
         },
     }
-    finished = _finished_run(run_dir, record)
+    finished = records.finished_run(run_dir, record)
     if finished:
         tqdm.write(f"{block}, seed {seed}: already complete, not trained again.", file=sys.stdout)
         return finished
@@ -120,16 +130,10 @@ def fit(
     runtime.keep_freed_memory()
     torch.backends.cudnn.benchmark = device.type == "cuda"
     torch.manual_seed(seed)
-    network = Network(block, len(dataset.class_names), reduction, experts)
-    network = network.to(device, memory_format=_memory_format(block))
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=recipe.start_learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=True,
-        fused=True,
-    )
+    network = Network.of(spec).to(device, memory_format=_memory_format(block))
+    optimizer = make_optimizer(network, recipe)
+    average = make_average(network, recipe)
+    result = network if average is None else average.module
     generator = torch.Generator().manual_seed(seed)
     rows, clocks = [], {"total": 0.0, "training": 0.0}
     state = records.load_checkpoint(run_dir)
@@ -137,6 +141,8 @@ def fit(
         records.require_same_run(run_dir, state["record"], record)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["average"])
         generator.set_state(state["generator"])
         rows, clocks = state["rows"], state["clocks"]
         record = state["record"]
@@ -156,10 +162,10 @@ def fit(
             bar.set_description(f"{block} epoch {epoch + 1}/{recipe.epochs}", refresh=False)
             start = time.perf_counter()
             train_loss, train_top1 = train_epoch(
-                network, train, optimizer, recipe, epoch, generator, device, _show_step(bar, device)
+                network, train, optimizer, recipe, epoch, generator, device, _show_step(bar, device), average
             )
             trained = time.perf_counter()
-            val_loss, val_top1 = evaluate(network, val, recipe, device)
+            val_loss, val_top1 = evaluate(result, val, recipe, device)
             seconds = time.perf_counter() - start
             clocks["total"] += seconds
             clocks["training"] += trained - start
@@ -183,6 +189,7 @@ def fit(
                     "record": record,
                     "network": network.state_dict(),
                     "optimizer": optimizer.state_dict(),
+                    "average": average.state_dict() if average is not None else None,
                     "generator": generator.get_state(),
                     "rows": rows,
                     "clocks": clocks,
@@ -198,7 +205,7 @@ def fit(
         "images_per_second": round(recipe.epochs * _images_per_epoch(train, recipe) / clocks["training"], 1),
         "complete": True,
     }
-    records.save_weights(run_dir, network.state_dict())
+    records.save_weights(run_dir, result.state_dict())
     records.save_record(run_dir, record)
     records.remove_checkpoint(run_dir)
     return records.load_run(run_dir)
@@ -206,8 +213,7 @@ def fit(
 
 def load_trained(run: records.Run, device: torch.device | None = None) -> Network:
     """The network of a complete run with its last epoch's weights."""
-    sizes = run.record["network"]
-    network = Network(run.record["block"], sizes["num_classes"], sizes["reduction"], sizes["experts"])
+    network = Network(run.record["block"], **run.record["network"])
     network.load_state_dict(records.load_weights(run.path))
     return network.to(device or runtime.pick_device(), memory_format=_memory_format(run.record["block"]))
 
@@ -249,14 +255,6 @@ def _epoch_line(row: dict, recipe: Recipe, images_per_second: float) -> str:
     )
 
 
-def _finished_run(run_dir: Path, record: dict) -> records.Run | None:
-    if not (run_dir / records.RECORD).exists():
-        return None
-    run = records.load_run(run_dir)
-    records.require_same_run(run_dir, run.record, record)
-    return run
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Train one network from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m xnnlib.training", description=__doc__.splitlines()[0])
@@ -286,7 +284,8 @@ def main(arguments: list[str] | None = None) -> int:
             options.val_images,
             size=recipe.resize,
         )
-        run = fit(options.block, dataset, recipe, options.run_dir, options.seed, options.profile)
+        spec = NetworkSpec(options.block, len(dataset.class_names))
+        run = fit(spec, dataset, recipe, options.run_dir, options.seed, options.profile)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

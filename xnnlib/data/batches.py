@@ -16,8 +16,11 @@ def train_batches(
     crop: int,
     generator: torch.Generator,
     device: torch.device | str = "cpu",
+    smallest_crop: float = 0.08,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One shuffled epoch of random resized crops, half of them mirrored.
+
+    A crop has `smallest_crop` to all of the image's area.
 
     Yields images (B, 3, crop, crop), float32, normalised, channels_last, and labels (B,), int64. The last
     incomplete batch is left out unless it is the only one. `generator`, on the CPU, is the only source of
@@ -29,7 +32,7 @@ def train_batches(
     split = split.to(device)
     order = torch.randperm(len(split), generator=generator)
     sizes = split.images.sizes[order]
-    boxes = random_resized_boxes(sizes, generator).to(device)
+    boxes = random_resized_boxes(sizes, generator, scale=(smallest_crop, 1.0)).to(device)
     flips = (torch.rand(len(split), generator=generator) < 0.5).to(device)
     order = order.to(device)
     for start in range(0, max(len(split) - batch_size, 0) + 1, batch_size):

@@ -1,0 +1,105 @@
+"""The campaign's list and its runner; one tiny campaign is run for real."""
+
+import importlib.util
+import json
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xnnlib.errors import UserError
+from xnnlib.spec import RECIPES, NetworkSpec
+
+ROOT = Path(__file__).parents[1]
+_spec = importlib.util.spec_from_file_location("campaign", ROOT / "tools" / "campaign.py")
+campaign = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(campaign)
+
+
+def leave(results: Path, profile: str, top1: float) -> None:
+    """A complete run of a candidate."""
+    folder = results / profile / "standard-seed0"
+    folder.mkdir(parents=True)
+    record = {"block": "standard", "seed": 0, "complete": True, "last": {"top1": top1}}
+    (folder / "record.json").write_text(json.dumps(record | {"recipe": {}, "network": {}}))
+    columns = "epoch,learning_rate,train_loss,train_top1,val_loss,val_top1,seconds"
+    (folder / "epochs.csv").write_text(f"{columns}\n1,0.1,1,1,1,1,1\n")
+
+
+def test_runs_come_in_the_lists_order_and_the_best_candidate_goes_on(tmp_path):
+    entries = [
+        {"results": "first", "base": "b", "blocks": ["se", "standard"], "seeds": [0, 1]},
+        {
+            "results": "search",
+            "base": "b",
+            "blocks": ["standard"],
+            "seeds": [0],
+            "candidates": ["", "epochs=9"],
+        },
+        {"results": "tuned", "base": "b", "blocks": ["se"], "seeds": [3], "best_of": "search"},
+    ]
+    leave(tmp_path, "search-1", 30.0)
+    leave(tmp_path, "search-2", 31.0)
+    made = list(campaign.jobs(entries, tmp_path, tmp_path))
+    names = [job.folder.relative_to(tmp_path).as_posix() for job in made]
+    assert names == [
+        *(f"first/{run}" for run in ("se-seed0", "standard-seed0", "se-seed1", "standard-seed1")),
+        "search-1/standard-seed0",
+        "search-2/standard-seed0",
+        "tuned/se-seed3",
+    ]
+    assert made[-1].parameters == {"profile": "tuned", "block": "se", "seed": 3, "recipe_changes": "epochs=9"}
+
+
+def test_nothing_is_chosen_before_every_candidate_has_been_run(tmp_path):
+    entries = [{"results": "search", "candidates": ["", "epochs=9"]}]
+    leave(tmp_path, "search-1", 30.0)
+    with pytest.raises(UserError, match="search-2"):
+        campaign.best_changes(entries, tmp_path, "search")
+
+
+def test_the_papers_campaign_asks_for_what_there_is():
+    entries = yaml.safe_load((ROOT / "profiles" / "campaign.yaml").read_text())
+    parameters = json.loads((ROOT / "notebooks" / "train.ipynb").read_text())["cells"][1]["source"]
+    known = {line.split(" = ")[0] for line in parameters}
+    for entry in entries:
+        assert (ROOT / "profiles" / f"{entry['base']}.yaml").exists()
+        given = entry.get("parameters", {})
+        assert given.keys() <= known
+        for changes in entry.get("candidates", []):
+            RECIPES["paper"].changed(changes)
+        variation = {name: given[name] for name in ("filter_size", "expansion", "width") if name in given}
+        NetworkSpec(**variation)
+    names = [entry["results"] for entry in entries]
+    assert names[:3] == ["paper", "paper-reference", "paper"]
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A campaign of one run that takes seconds."""
+    base = {"profile": "x", "recipe": "paper", "dataset": "shapes", "num_classes": 2, "train_images": 20}
+    base |= {"val_images": 8, "epochs": 1, "batch_size": 10, "crop": 16}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    entry = {"results": "tiny", "base": "base", "blocks": ["standard"], "seeds": [0]}
+    entry["parameters"] = {"hold_out": True, "width": 0.5, "recipe_changes": "label_smoothing=0.1"}
+    (tmp_path / "list.yaml").write_text(yaml.safe_dump([entry]))
+    return tmp_path
+
+
+def test_a_campaign_runs_once_and_keeps_to_its_time(tiny, capsys, monkeypatch):
+    monkeypatch.setenv("XNNLIB_CACHE", str(tiny / "cache"))
+    command = [str(tiny / "list.yaml"), "--results", str(tiny / "results")]
+    start = time.monotonic()
+    assert campaign.main([*command, "--minutes", "0.01"]) == 1
+    assert time.monotonic() - start < 20
+    assert "the time is up" in capsys.readouterr().out
+    assert campaign.main(command) == 0
+    run = tiny / "results" / "tiny" / "standard-seed0"
+    record = json.loads((run / "record.json").read_text())
+    assert record["profile"] == "tiny" and record["dataset"]["train_images"] == 18
+    assert record["network"]["width"] == 0.5 and record["recipe"]["label_smoothing"] == 0.1
+    assert (run / "train.ipynb").exists()
+    capsys.readouterr()
+    assert campaign.main(command) == 0
+    assert "training" not in capsys.readouterr().out
