@@ -40,9 +40,9 @@ book: $(STAMP)  ## build the book from the committed records
 	@jupyter-book build . --quiet
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
-pdf: book  ## the paper in two columns, which the book links to: _build/paper.pdf
-	@cp _build/html/paper.pdf _build/paper.pdf
-	@echo "The paper: $(CURDIR)/_build/paper.pdf"
+pdf: book  ## the paper in two columns, which the book links to: _build/pdf/paper.pdf
+	@mkdir -p _build/pdf && cp _build/html/paper.pdf _build/pdf/
+	@echo "The paper: $(CURDIR)/_build/pdf/paper.pdf"
 
 verify: $(STAMP)  ## evaluate the shipped weights again (PROFILE=small DATA=archive or folder)
 	@python -m xnnlib.verify results/$(PROFILE) $(if $(DATA),--data-root $(DATA))
