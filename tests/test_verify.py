@@ -1,6 +1,7 @@
 """Verification passes on what a run left, and fails on each kind of damage."""
 
 import json
+import shutil
 
 import pytest
 
@@ -23,8 +24,6 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def copy(trained, tmp_path):
-    import shutil
-
     return shutil.copytree(trained, tmp_path / "results" / "tiny")
 
 

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+# One line a file, `<SHA-256>  <name>`, as `sha256sum -c` reads it.
 CHECKSUMS = "SHA256SUMS"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold: entries carry none of their own
 
@@ -12,7 +13,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold: entries
 def write_bundle(path: Path, files: Mapping[str, Path]) -> None:
     """Write `files`, by their names in the archive, into a folder named after the archive.
 
-    Their checksums go in as well, one line a file as `sha256sum -c` reads it.
+    Their checksums go in as well.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     checksums = ""

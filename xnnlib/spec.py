@@ -98,7 +98,8 @@ LEVELS = ((16,), (24,), (40,), (80,), (160, 320))
 class NetworkSpec:
     """A network: a table of stages with one block variant and its two sizes, as it is or varied.
 
-    `filter_size`, `expansion` and `width` vary the table (see `varied_table`).
+    `filter_size`, `expansion` and `width` vary the table (see `varied_table`); the first two hold for
+    every block, whatever the table itself says.
     Raises UserError on an unknown block or a size below one.
     """
 

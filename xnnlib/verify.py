@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from xnnlib import records, runtime
+from xnnlib.bundles import CHECKSUMS
 from xnnlib.data import Dataset, load_dataset
 from xnnlib.errors import UserError
 from xnnlib.records import Run, write_atomically
@@ -19,8 +20,6 @@ from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES, Recipe
 from xnnlib.training import evaluate, load_trained
 
-# One line a file, `<SHA-256>  <run>/<file>`, as `sha256sum -c` reads it.
-CHECKSUMS = "SHA256SUMS"
 # Points of top-1 between the record and an evaluation of the shipped weights: they are stored in half
 # precision, and another device rounds differently.
 TOLERANCE = 0.5
