@@ -15,7 +15,6 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from xnnlib.errors import UserError
@@ -122,6 +121,18 @@ def launch(devices: int, arguments: list[str]) -> None:
         ) from None
 
 
+class _Summed(torch.autograd.Function):
+    """`summed`, and the gradient that belongs to it: the sum of the processes' gradients."""
+
+    @staticmethod
+    def forward(context, values: Tensor) -> Tensor:
+        return summed(values.clone())
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> Tensor:
+        return summed(gradient.contiguous().clone())
+
+
 class _SynchronisedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm over the batch of all processes on a CPU, where torch's SyncBatchNorm does not run."""
 
@@ -129,9 +140,9 @@ class _SynchronisedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(images)
         count = images.numel() // images.shape[1] * world_size()
-        mean = all_reduce(images.sum((0, 2, 3))) / count
+        mean = _Summed.apply(images.sum((0, 2, 3))) / count
         centred = images - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        variance = _Summed.apply(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)

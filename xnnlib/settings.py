@@ -50,6 +50,10 @@ class Settings:
         for parameter in fields(self):
             _check(parameter, getattr(self, parameter.name))
         choose("dataset", self.dataset, SOURCES)
+        if self.batch_size % self.devices:
+            raise UserError(
+                f"batch_size is {self.batch_size}; it must be a multiple of devices, {self.devices}."
+            )
         # Made here so that what is wrong with them is said before anything is loaded.
         _ = self.routine, self.network
 
