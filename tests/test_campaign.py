@@ -3,13 +3,13 @@
 import importlib.util
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 from xnnlib.errors import UserError
-from xnnlib.spec import RECIPES, NetworkSpec
 
 ROOT = Path(__file__).parents[1]
 _spec = importlib.util.spec_from_file_location("campaign", ROOT / "tools" / "campaign.py")
@@ -41,7 +41,7 @@ def test_runs_come_in_the_lists_order_and_the_best_candidate_goes_on(tmp_path):
     ]
     leave(tmp_path, "search-1", 30.0)
     leave(tmp_path, "search-2", 31.0)
-    made = list(campaign.jobs(entries, tmp_path, tmp_path))
+    made = list(campaign.jobs(entries, tmp_path, tmp_path, partial(campaign.best_changes, entries, tmp_path)))
     names = [job.folder.relative_to(tmp_path).as_posix() for job in made]
     assert names == [
         *(f"first/{run}" for run in ("se-seed0", "standard-seed0", "se-seed1", "standard-seed1")),
@@ -59,20 +59,42 @@ def test_nothing_is_chosen_before_every_candidate_has_been_run(tmp_path):
         campaign.best_changes(entries, tmp_path, "search")
 
 
-def test_the_papers_campaign_asks_for_what_there_is():
+def test_a_candidate_that_diverged_is_not_the_best(tmp_path):
+    entries = [{"results": "search", "candidates": ["", "peak_learning_rate=50"]}]
+    leave(tmp_path, "search-1", 30.0)
+    leave(tmp_path, "search-2", 99.0)
+    path = tmp_path / "search-2" / "standard-seed0" / "record.json"
+    diverged = {"epoch": 1, "step": 1, "steps_per_epoch": 1, "learning_rate": 50.0, "checkpoint": None}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"complete": False, "diverged": diverged}))
+    assert campaign.best_changes(entries, tmp_path, "search") == ""
+
+
+def test_the_papers_campaign_asks_for_what_there_is(tmp_path):
     entries = yaml.safe_load((ROOT / "profiles" / "campaign.yaml").read_text())
-    parameters = json.loads((ROOT / "notebooks" / "train.ipynb").read_text())["cells"][1]["source"]
-    known = {line.split(" = ")[0] for line in parameters}
-    for entry in entries:
-        assert (ROOT / "profiles" / f"{entry['base']}.yaml").exists()
-        given = entry.get("parameters", {})
-        assert given.keys() <= known
-        for changes in entry.get("candidates", []):
-            RECIPES["paper"].changed(changes)
-        variation = {name: given[name] for name in ("filter_size", "expansion", "width") if name in given}
-        NetworkSpec(**variation)
-    names = [entry["results"] for entry in entries]
-    assert names[:3] == ["paper", "paper-reference", "paper"]
+    campaign.check(entries, tmp_path, ROOT / "profiles")
+    assert [entry["results"] for entry in entries][:3] == ["paper", "paper-reference", "paper"]
+
+
+ENTRY = {"results": "x", "base": "quick", "blocks": ["se"], "seeds": [0]}
+
+
+@pytest.mark.parametrize(
+    "entries, words",
+    [
+        ({}, "the campaign is no list of entries"),
+        ([ENTRY | {"seed": 1}], "the campaign's key 'seed' is unknown; .* Did you mean 'seeds'"),
+        ([{"results": "x", "base": "quick", "seeds": [0]}], "lacks 'blocks'"),
+        ([ENTRY | {"seeds": 3}], "cannot be read"),
+        ([3], "cannot be read"),
+        ([ENTRY | {"blocks": ["SE"]}], "block 'SE' is unknown"),
+        ([ENTRY | {"parameters": {"epoch": 3}}], "x on quick.yaml: parameter 'epoch' is unknown"),
+        ([ENTRY | {"candidates": ["", "momentum=x"]}], "'momentum=x' gives no float"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_the_list_is_one_line_before_any_work(tmp_path, entries, words):
+    with pytest.raises(UserError, match=words):
+        campaign.check(entries, tmp_path, ROOT / "profiles")
 
 
 @pytest.fixture

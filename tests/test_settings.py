@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from xnnlib import settings
 from xnnlib.data import load
 from xnnlib.errors import UserError
-from xnnlib.settings import NAMES, Settings, from_arguments, from_mapping, from_notebook, refuse_unknown
+from xnnlib.settings import (
+    NAMES,
+    Settings,
+    from_arguments,
+    from_mapping,
+    from_notebook,
+    refuse_unknown,
+    require_text,
+)
 
 PROJECT = Path(__file__).parents[1]
 PROFILES = sorted(
@@ -109,8 +117,16 @@ def test_a_parameter_that_papermill_adds_and_nobody_knows_is_refused():
     refuse_unknown({"In": ["learning_rate = 1"]}, NAMES)
 
 
+def test_a_drawing_notebook_takes_its_own_parameters_and_no_other():
+    require_text({"In": ['# Parameters\nfigures_dir = "x"'], "figures_dir": "x"}, "figures_dir")
+    with pytest.raises(UserError, match="parameter 'figure_dir' is unknown; .* Did you mean 'figures_dir'?"):
+        require_text({"In": ['# Parameters\nfigure_dir = "x"'], "figures_dir": "figures"}, "figures_dir")
+    with pytest.raises(UserError, match="figures_dir is 3; it must be text."):
+        require_text({"In": ["# Parameters\nfigures_dir = 3"], "figures_dir": 3}, "figures_dir")
+
+
 def test_the_command_line_asks_for_the_same_as_the_settings():
-    asked = Settings(block="se", hold_out=True, data_root="-odd name", width=0.75, devices=3, run_dir="x")
+    asked = Settings(block="se", hold_out=True, data_root="-odd name", width=0.75, devices=2, run_dir="x")
     again = from_arguments(asked.arguments(), "train", "")
     assert again == replace(asked, devices=1)
 

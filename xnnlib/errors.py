@@ -1,4 +1,4 @@
-"""The exceptions that a user meets: their own mistake, and their own interrupt."""
+"""The exceptions that a user meets: a mistake, a run that diverged, an interrupt."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,6 +11,10 @@ class UserError(ValueError):
         # IPython asks for this before it prints an exception: in a notebook and under papermill
         # the reader sees the line, not the library's stack.
         return [f"error: {self}"]
+
+
+class Diverged(UserError):
+    """The loss of a run ceased to be finite."""
 
 
 class Interrupted(KeyboardInterrupt):

@@ -18,7 +18,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from xnnlib.errors import UserError
+from xnnlib.errors import Diverged, UserError
 from xnnlib.files import write_atomically
 from xnnlib.spec import BLOCKS, NetworkSpec, Recipe
 
@@ -73,7 +73,7 @@ def _fill_in(record: dict) -> None:
 def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
     """The complete runs of a profile, by block in the paper's order, then by seed.
 
-    Raises UserError if there is none, or if one is not complete or has diverged.
+    Raises UserError if there is none or if one is not complete, Diverged if one has diverged.
     """
     folder = Path(results_dir) / profile
     runs = [load_run(path.parent) for path in sorted(folder.glob(f"*/{RECORD}"))]
@@ -81,7 +81,7 @@ def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
         raise UserError(f"{folder} holds no run records; make them with: make reproduce PROFILE={profile}")
     for run in runs:
         if "diverged" in run.record:
-            raise UserError(divergence(run.path, run.record["diverged"]))
+            raise Diverged(divergence(run.path, run.record["diverged"]))
         if not run.record.get("complete"):
             raise UserError(f"{run.path} is not complete; train it to the end or delete it.")
     return sorted(runs, key=lambda run: (BLOCKS.index(run.record["block"]), run.record["seed"]))
@@ -90,14 +90,14 @@ def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
 def finished_run(run_dir: Path, wanted: dict) -> Run | None:
     """The complete run in the folder, None if there is none.
 
-    Raises UserError if it is another run, or one that has diverged.
+    Raises UserError if it is another run, Diverged if it is one that has diverged.
     """
     if not (run_dir / RECORD).exists():
         return None
     run = load_run(run_dir)
     require_same_run(run_dir, run.record, wanted)
     if "diverged" in run.record:
-        raise UserError(divergence(run_dir, run.record["diverged"]))
+        raise Diverged(divergence(run_dir, run.record["diverged"]))
     return run
 
 

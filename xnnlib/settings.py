@@ -12,6 +12,7 @@ from functools import cached_property
 from xnnlib.errors import UserError, choose
 from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec, Recipe, recipe_for
 
+CHECKPOINT_SECONDS = 60.0
 SOURCES = ("shapes", "tiny-imagenet", "imagenet64", "folder")
 
 
@@ -43,7 +44,7 @@ class Settings:
     expansion: int = _setting(4, "Ne / Ni", 1)
     width: float = _setting(1.0, "multiplies every stage's channels", 0.05)
     devices: int = _setting(1, "GPUs, or processes on a CPU, that train together", 1)
-    checkpoint_seconds: float = _setting(120.0, "between two checkpoints inside an epoch", 0)
+    checkpoint_seconds: float = _setting(CHECKPOINT_SECONDS, "between two checkpoints inside an epoch", 0)
     run_dir: str = _setting("results/custom/standard-seed0", "the run folder to make or to go on with")
 
     def __post_init__(self):
@@ -84,6 +85,7 @@ class Settings:
         return flags + [f"{name}={value}" for name, value in given.items() if not isinstance(value, bool)]
 
 
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 NAMES = tuple(parameter.name for parameter in fields(Settings))
 
 
@@ -119,6 +121,14 @@ def refuse_unknown(variables: Mapping, known: Iterable[str]) -> None:
                     choose("parameter", name, known)
 
 
+def require_text(variables: Mapping, *names: str) -> None:
+    """Raise UserError if papermill gave a notebook a parameter other than `names`, or one that is no text."""
+    refuse_unknown(variables, names)
+    for name in names:
+        if not isinstance(variables[name], str):
+            raise UserError(f"{name} is {variables[name]!r}; it must be {_WORDS[str]}.")
+
+
 def from_arguments(arguments: list[str] | None, program: str, description: str) -> Settings:
     """Settings from a command line. Raises UserError on an option that there is not."""
     parser = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
@@ -150,8 +160,7 @@ def _check(parameter, value) -> None:
     kind, name = type(parameter.default), parameter.name
     accepted = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-        raise UserError(f"{name} is {value!r}; it must be {words[kind]}.")
+        raise UserError(f"{name} is {value!r}; it must be {_WORDS[kind]}.")
     least = parameter.metadata["at_least"]
     if least is not None and not least <= value < float("inf"):
         raise UserError(f"{name} is {value!r}; it must be at least {least:g}.")

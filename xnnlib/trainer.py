@@ -11,7 +11,7 @@ from tqdm import tqdm
 from xnnlib import checkpoints, distributed, records, runtime
 from xnnlib.data import Dataset, Split
 from xnnlib.epochs import Sums, evaluate, steps_of, train_epoch
-from xnnlib.errors import Interrupted, UserError
+from xnnlib.errors import Diverged, Interrupted
 from xnnlib.interrupts import Interrupts
 from xnnlib.schedule import learning_rate
 from xnnlib.spec import NetworkSpec, Recipe
@@ -154,7 +154,7 @@ class Trainer:
         self.saved_at, self.saved_place = time.monotonic(), self.state.place
 
     def _require_finite(self, val_loss: float = 0.0) -> None:
-        """Raise UserError, and leave a record that says so, if a loss was not finite."""
+        """Raise Diverged, and leave a record that says so, if a loss was not finite."""
         step = self.state.sums.first_not_finite()
         if step is None and val_loss - val_loss == 0.0:
             return
@@ -171,7 +171,7 @@ class Trainer:
         if distributed.is_main():
             records.save_epochs(self.run_dir, self.state.rows)
             records.save_record(self.run_dir, self.record | {"complete": False, "diverged": diverged})
-        raise UserError(records.divergence(self.run_dir, diverged))
+        raise Diverged(records.divergence(self.run_dir, diverged))
 
     def _finish(self) -> records.Run:
         rows, clocks = self.state.rows, self.state.clocks

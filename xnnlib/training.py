@@ -16,11 +16,9 @@ from xnnlib.errors import Interrupted, UserError
 from xnnlib.files import held
 from xnnlib.network import Network
 from xnnlib.paths import project_path
-from xnnlib.settings import Settings, from_arguments
+from xnnlib.settings import CHECKPOINT_SECONDS, Settings, from_arguments
 from xnnlib.spec import NetworkSpec, Recipe
 from xnnlib.trainer import Trainer, memory_format, say
-
-CHECKPOINT_SECONDS = 120.0
 
 
 def fit(
