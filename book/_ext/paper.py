@@ -30,7 +30,8 @@ from sphinx_external_toc.api import Document, FileItem, GlobItem
 import xnnlib
 from xnnlib.errors import UserError
 from xnnlib.records import Run, load_runs
-from xnnlib.report.numbers import numbers
+from xnnlib.report.numbers import Numbers, numbers
+from xnnlib.report.scaling import scaling_numbers
 from xnnlib.spec import BLOCK_TITLES
 
 EXTENSIONS = (
@@ -54,7 +55,7 @@ def load_records(app: Sphinx, config: Config) -> None:
         app.paper_runs = load_runs(results, config.paper_profile)
     except UserError as error:
         raise ExtensionError(str(error)) from None
-    app.paper_numbers = numbers(app.paper_runs)
+    app.paper_numbers = Numbers(numbers(app.paper_runs) | scaling_numbers(app.paper_runs))
     if config.paper_profile != "paper":
         facts = FACTS.format_map({key: number.text for key, number in app.paper_numbers.items()})
         config.html_theme_options["announcement"] = escape(f"{notice(config)}: {facts}")

@@ -16,7 +16,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.records import Run
 
-# Each table and figure by its name: the notebook that makes it, and from what, where that is not the runs.
+# Each table and figure by its name: the notebook that makes it, if one does, and from what, where that is not
+# the runs.
 ARTEFACTS = {
     "figure-structure": ("notebooks/design", "xnnlib.spec, xnnlib.network"),
     "table-network": ("notebooks/design", "xnnlib.spec"),
@@ -29,6 +30,7 @@ ARTEFACTS = {
     "table-operations": ("notebooks/implementation", "xnnlib.complexity"),
     "table-costs": ("notebooks/implementation", "xnnlib.complexity"),
     "figure-costs": ("notebooks/implementation", "xnnlib.complexity"),
+    "table-scaling": ("", "xnnlib.report.scaling"),
     "figure-shapes": ("notebooks/design", "xnnlib.data.shapes"),
 }
 
@@ -96,7 +98,7 @@ class Provenance(SphinxDirective):
         rows = []
         for name, (notebook, source) in ARTEFACTS.items():
             title, _ = self.state.inline_text(f"{{numref}}`{name}`", self.lineno)
-            link = [page_link(self.env, f"{notebook}.ipynb", notebook)]
+            link = [page_link(self.env, f"{notebook}.ipynb", notebook)] if notebook else []
             runs = ", ".join(_folder(run) for run in self.env.app.paper_runs)
             rows.append((f"made-{name}", (title, link, run_links(self.env, source or runs))))
         return ("Table or figure", "Notebook", "From"), rows

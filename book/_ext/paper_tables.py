@@ -1,4 +1,4 @@
-"""The directive `{paper-table} 1` (2, 3, 4, costs): a table of `xnnlib.report.tables` with a caption."""
+"""The directive `{paper-table} 1` (2, 3, 4, costs, scaling): a table of `xnnlib.report` with a caption."""
 
 import json
 
@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.report import tables
+from xnnlib.report.scaling import scaling_table
 from xnnlib.spec import NetworkSpec
 
 TABLES = {
@@ -20,6 +21,7 @@ TABLES = {
     "3": tables.table_3,
     "4": lambda runs: tables.table_4(NetworkSpec()),
     "costs": lambda runs: tables.cost_table(NetworkSpec().num_classes),
+    "scaling": scaling_table,
 }
 
 # The tables that a notebook shows, which must be those that the pages show.

@@ -136,7 +136,8 @@ def _common(runs: list[Run]) -> dict[str, Number]:
 
 
 def _device(device: dict) -> str:
-    return f"{device['name']}, {device['threads']} threads" if device["type"] == "cpu" else device["name"]
+    name = f"{device['name']}, {device['threads']} threads" if device["type"] == "cpu" else device["name"]
+    return f"{device['count']} x {name}" if "count" in device else name
 
 
 def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
