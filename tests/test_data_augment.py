@@ -90,6 +90,20 @@ def test_boxes_lie_inside_and_fall_back_to_the_centre(rows, columns):
         assert random_resized_boxes(sizes, torch.Generator(), scale=(0.9, 1.0)).tolist() == [expected]
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 40])
+def test_drawing_in_parts_changes_no_box(monkeypatch, chunk):
+    sizes = torch.randint(24, 97, (40, 2), generator=torch.Generator().manual_seed(2))
+    generator, reference = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    whole = random_resized_boxes(sizes, reference)
+    monkeypatch.setattr("xnnlib.data.augment._CHUNK", chunk)
+    assert torch.equal(random_resized_boxes(sizes, generator), whole)
+    assert torch.equal(generator.get_state(), reference.get_state())
+    # Both are where one draw of everything leaves a generator.
+    reference.manual_seed(3)
+    torch.rand(4, 40, 10, generator=reference, dtype=torch.float64)
+    assert torch.equal(generator.get_state(), reference.get_state())
+
+
 @pytest.mark.parametrize("rows, columns, resize", [(64, 64, 64), (64, 91, 64), (120, 75, 64), (50, 48, 60)])
 def test_centre_crop_is_torchvisions(rows, columns, resize):
     batch = images(3, rows, columns)
