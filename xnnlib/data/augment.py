@@ -24,12 +24,30 @@ STD = (0.229, 0.224, 0.225)
 
 ATTEMPTS = 10
 
-_CHUNK = 65536  # images whose attempts are in memory at once: 640 bytes an image, several times over
+
+def crop_streams(count: int, generator: torch.Generator) -> list[torch.Generator]:
+    """Four generators that stand where the quarters of one torch.rand(4, count, ATTEMPTS), float64, begin.
+
+    `generator`, on the CPU, is left behind the last. So the crops of an epoch are fixed at its start and
+    `random_resized_boxes` can make them a part at a time: all their attempts would fill 320 bytes an image,
+    and several times that on the way.
+    """
+    streams = []
+    for _ in range(4):
+        streams.append(torch.Generator())
+        streams[-1].set_state(generator.get_state())
+        for first in range(0, count, 4096):
+            _attempts(min(4096, count - first), generator)
+    return streams
+
+
+def _attempts(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, ATTEMPTS, generator=generator, dtype=torch.float64)
 
 
 def random_resized_boxes(
     sizes: Tensor,
-    generator: torch.Generator,
+    streams: list[torch.Generator],
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Tensor:
@@ -37,30 +55,10 @@ def random_resized_boxes(
 
     Distributed as torchvision's RandomResizedCrop: an area in `scale` of the image's, a ratio of width
     to height log-uniform in `ratio`, the first of ten attempts that fits, at a uniform place; else the
-    largest centred box within `ratio`. The numbers are those of one torch.rand(4, N, attempts), float64, on
-    the CPU, taken a part of the images at a time.
+    largest centred box within `ratio`. `streams`, from `crop_streams`, are drawn from in the images' order.
     """
-    parts = sizes.split(_CHUNK)
-    streams = []
-    for _ in range(4):
-        # A generator that stands where this quarter begins; the given one draws past it.
-        streams.append(torch.Generator())
-        streams[-1].set_state(generator.get_state())
-        for part in parts:
-            _draw(len(part), generator)
-    boxes = torch.empty(len(sizes), 4, dtype=torch.long)
-    for into, part in zip(boxes.split(_CHUNK), parts, strict=True):
-        into[:] = _boxes(part, torch.stack([_draw(len(part), stream) for stream in streams]), scale, ratio)
-    return boxes
-
-
-def _draw(count: int, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, ATTEMPTS, generator=generator, dtype=torch.float64)
-
-
-def _boxes(sizes: Tensor, draw: Tensor, scale: tuple[float, float], ratio: tuple[float, float]) -> Tensor:
-    """Boxes (N, 4), float64, of random numbers (4, N, attempts): areas, aspects, tops, lefts."""
     rows, columns = sizes.double().unbind(1)
+    draw = [_attempts(len(sizes), stream) for stream in streams]
     area = (rows * columns)[:, None] * (scale[0] + (scale[1] - scale[0]) * draw[0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = torch.exp(low + (high - low) * draw[1])
@@ -77,7 +75,8 @@ def _boxes(sizes: Tensor, draw: Tensor, scale: tuple[float, float], ratio: tuple
         [(rows - full_height) / 2, (columns - full_width) / 2, full_height, full_width], dim=-1
     ).floor()
     first = fits.int().argmax(dim=1)
-    return torch.where(fits.any(dim=1)[:, None], attempts[torch.arange(len(sizes)), first], centred)
+    boxes = torch.where(fits.any(dim=1)[:, None], attempts[torch.arange(len(sizes)), first], centred)
+    return boxes.long()
 
 
 def resample_matrix(start: Tensor, length: Tensor, scale: Tensor, position: Tensor, size: int) -> Tensor:

@@ -1,13 +1,16 @@
 """Batches made on the device from uint8 images, which are resident there or streamed from a file."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from xnnlib.data.augment import centre_crop, crop_resize, normalise, random_resized_boxes
+from xnnlib.data.augment import centre_crop, crop_resize, crop_streams, normalise, random_resized_boxes
 from xnnlib.data.images import Frame, Split
 from xnnlib.errors import UserError
+
+_PLANNED = 32768  # images whose crops are in memory at once
 
 
 def train_batches(
@@ -27,9 +30,10 @@ def train_batches(
 
     Yields images (B, 3, crop, crop), float32, normalised, channels_last, and labels (B,), int64. The last
     incomplete batch is left out unless it is the only one. `generator`, on the CPU, is the only source of
-    randomness; the whole epoch is drawn from it and copied to the device at the start, so that nothing
-    waits for the device in between. A split that is in another device's memory is copied first; one whose
-    images are in a file is streamed, to the same batches.
+    randomness; the whole epoch is drawn from it at the start, and its crops are made and copied to the
+    device some thousands at a time, so that hardly anything waits for the device in between. A split that
+    is in another device's memory is copied first; one whose images are in a file is streamed, to the same
+    batches.
 
     `first_batch`: start with that batch of the epoch; the generator is drawn from all the same, so that
     batch k holds the same images and crops whatever was left out before it. `share`: this process's
@@ -48,18 +52,27 @@ def train_batches(
             f"processes; make it a multiple of {processes}, at most the split's {len(split)} images."
         )
     order = torch.randperm(len(split), generator=generator)
-    sizes = split.images.sizes[order]
-    boxes = random_resized_boxes(sizes, generator, scale=(smallest_crop, 1.0)).to(device)
+    streams = crop_streams(len(split), generator)
     flips = (torch.rand(len(split), generator=generator) < 0.5).to(device)
-    labels = split.labels.to(device)[order.to(device)]
-    own = slice(process * count // processes, (process + 1) * count // processes)
-    frames = [
+    labels, order_on_device = split.labels.to(device), order.to(device)
+
+    def boxes() -> Iterator[Tensor]:
+        for part in order.split(count * max(1, _PLANNED // count)):
+            made = random_resized_boxes(split.images.sizes[part], streams, scale=(smallest_crop, 1.0))
+            yield from made.to(device).split(count)
+
+    starts = range(0, len(split) - count + 1, count)[first_batch:]
+    first, end = process * count // processes, (process + 1) * count // processes
+    shares = [slice(start + first, start + end) for start in starts]
+    frames = (
         # Of the whole batch's extent, so that sharing it changes no sum.
-        Frame(slice(start + own.start, start + own.stop), *_extent(sizes[start : start + count]))
-        for start in range(0, len(split) - count + 1, count)[first_batch:]
-    ]
-    for (rows, *_), images in zip(frames, split.images.batches(order, frames, device), strict=True):
-        yield normalise(crop_resize(images, boxes[rows], flips[rows], crop)), labels[rows]
+        Frame(rows, *_extent(split.images.sizes[order[start : start + count]]))
+        for start, rows in zip(starts, shares, strict=True)
+    )
+    batches = split.images.batches(order, frames, device)
+    for rows, images, box in zip(shares, batches, islice(boxes(), first_batch, None), strict=False):
+        images = crop_resize(images, box[first:end], flips[rows], crop)
+        yield normalise(images), labels[order_on_device[rows]]
 
 
 def val_batches(

@@ -1,7 +1,7 @@
 """What a data set is in memory: packed uint8 images, labels, names, and a fingerprint."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -31,7 +31,9 @@ class Images(Protocol):
 
     def select(self, indices: Tensor) -> "Images": ...
 
-    def batches(self, order: Tensor, frames: list[Frame], device: torch.device | str) -> Iterator[Tensor]: ...
+    def batches(
+        self, order: Tensor, frames: Iterable[Frame], device: torch.device | str
+    ) -> Iterator[Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class PackedImages:
         inside = (channel * height + row.minimum(height - 1)) * width + column.minimum(width - 1)
         return self.pixels.take(start + inside)
 
-    def batches(self, order: Tensor, frames: list[Frame], device: torch.device | str) -> Iterator[Tensor]:
+    def batches(self, order: Tensor, frames: Iterable[Frame], device: torch.device | str) -> Iterator[Tensor]:
         """For each frame the images that `order` (N,), on the CPU, names in its rows, gathered on `device`.
 
         Yields (B, 3, height, width), uint8, as `gather` does.

@@ -7,7 +7,7 @@ The system's page cache serves both alike, and neither keeps more of the file th
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ class StoredImages:
                 bar.update(len(indices))
         return PackedImages(pixels, self.sizes)
 
-    def batches(self, order: Tensor, frames: list[Frame], device: torch.device | str) -> Iterator[Tensor]:
+    def batches(self, order: Tensor, frames: Iterable[Frame], device: torch.device | str) -> Iterator[Tensor]:
         """As `PackedImages.batches`, in the same order, read and copied while earlier ones are worked on."""
         device = torch.device(device)
         # CUDA: the copies run on a stream of their own, beside the computation's.
