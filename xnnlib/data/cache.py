@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 import torch
 from tqdm import tqdm
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from xnnlib.data.images import Dataset, Split
 from xnnlib.data.stream import StoredImages, read_at
 from xnnlib.errors import UserError
+from xnnlib.files import write_atomically
 
 FORMAT = 2
 
@@ -41,24 +41,16 @@ def create(path: Path, source: list | str, pack: Callable[[BinaryIO], Dataset], 
     """Let `pack` write the pixels into a file and complete it to the cache `path`; returns what is in it.
 
     `source`: the identity of what it is made from. The file appears under its name only when it is
-    complete and on the disk. Raises UserError if it cannot be written, and what `pack` raises, which
-    leaves no file.
+    complete and on the disk. Raises UserError if it cannot be written, and what `pack` raises; then what
+    stood there before is as it was.
     """
-    temporary = path.with_name(f"{path.stem}-{uuid4().hex}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb+") as file:
-            file.seek(_DATA)
-            _complete(file, pack(file), source, progress)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        return _opened(path, lambda file: _dataset(file, _table(file)))
-    except OSError as error:
-        raise UserError(
-            f"cache {path} cannot be written ({error}); free space or set XNNLIB_CACHE to another folder."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    def write(file: BinaryIO) -> None:
+        file.seek(_DATA)
+        _complete(file, pack(file), source, progress)
+
+    write_atomically(path, write)
+    return _opened(path, lambda file: _dataset(file, _table(file)))
 
 
 def load(path: Path, source: list | str, progress: bool) -> Dataset:
@@ -95,7 +87,7 @@ def _opened(path: Path, read: Callable[[BinaryIO], Dataset]) -> Dataset:
 
 
 def _complete(file: BinaryIO, dataset: Dataset, source: list | str, progress: bool) -> None:
-    """Write what goes after the pixels and before them."""
+    """Write what goes after the pixels and before them; the file is read, too, for its checksum."""
     table, end = {}, 0
     for name in ("train", "val"):
         nbytes = getattr(dataset, name).images.nbytes
