@@ -89,6 +89,16 @@ def test_left_out_batches_change_no_other(sizes, first_batch):
     assert torch.equal(generator.get_state(), reference.get_state())
 
 
+@pytest.mark.parametrize("options", [{}, {"first_batch": 2}, {"share": (1, 2)}], ids=str)
+@pytest.mark.parametrize("planned", [1, 2, 5])
+def test_crops_made_some_batches_at_a_time_are_the_same(monkeypatch, options, planned):
+    _, split = split_of(RAGGED)
+    whole = epoch(split, batch_size=2, **options)
+    monkeypatch.setattr("xnnlib.data.batches._PLANNED", planned)
+    for (images, labels), (others, other_labels) in zip(whole, epoch(split, 2, **options), strict=True):
+        assert torch.equal(images, others) and torch.equal(labels, other_labels)
+
+
 @pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
 @pytest.mark.parametrize("batch_size, processes", [(4, 2), (4, 4), (64, 5)])
 def test_shares_of_a_batch_are_the_batch(sizes, batch_size, processes):

@@ -12,7 +12,7 @@ def packed(sizes):
 
 def test_images_of_many_sizes_come_back_whole():
     images, ragged = packed([(4, 7), (5, 4), (4, 4)])
-    assert not ragged.uniform and len(ragged) == 3
+    assert len(ragged) == 3
     assert ragged.pixels.numel() == 3 * (28 + 20 + 16)  # no padding is stored
     for index, image in enumerate(images):
         assert torch.equal(ragged[index], image)
@@ -29,7 +29,6 @@ def test_gather_places_each_image_at_the_corner():
 
 def test_gather_of_one_size():
     images, uniform = packed([(4, 6)] * 3)
-    assert uniform.uniform
     assert torch.equal(uniform.gather(torch.tensor([2, 0]), 4, 6), torch.stack([images[2], images[0]]))
 
 

@@ -8,5 +8,15 @@ for images, labels in train_batches(dataset.train, 64, 56, torch.Generator(), "c
 from xnnlib.data.batches import train_batches, val_batches
 from xnnlib.data.images import Dataset, PackedImages, Split
 from xnnlib.data.load import SOURCES, load_dataset
+from xnnlib.data.stream import placed
 
-__all__ = ["SOURCES", "Dataset", "PackedImages", "Split", "load_dataset", "train_batches", "val_batches"]
+__all__ = [
+    "SOURCES",
+    "Dataset",
+    "PackedImages",
+    "Split",
+    "load_dataset",
+    "placed",
+    "train_batches",
+    "val_batches",
+]

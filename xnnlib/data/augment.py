@@ -25,9 +25,29 @@ STD = (0.229, 0.224, 0.225)
 ATTEMPTS = 10
 
 
+def crop_streams(count: int, generator: torch.Generator) -> list[torch.Generator]:
+    """Four generators that stand where the quarters of one torch.rand(4, count, ATTEMPTS), float64, begin.
+
+    `generator`, on the CPU, is left behind the last. So the crops of an epoch are fixed at its start and
+    `random_resized_boxes` can make them a part at a time: all their attempts would fill 320 bytes an image,
+    and several times that on the way.
+    """
+    streams = []
+    for _ in range(4):
+        streams.append(torch.Generator())
+        streams[-1].set_state(generator.get_state())
+        for first in range(0, count, 4096):
+            _attempts(min(4096, count - first), generator)
+    return streams
+
+
+def _attempts(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, ATTEMPTS, generator=generator, dtype=torch.float64)
+
+
 def random_resized_boxes(
     sizes: Tensor,
-    generator: torch.Generator,
+    streams: list[torch.Generator],
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Tensor:
@@ -35,11 +55,10 @@ def random_resized_boxes(
 
     Distributed as torchvision's RandomResizedCrop: an area in `scale` of the image's, a ratio of width
     to height log-uniform in `ratio`, the first of ten attempts that fits, at a uniform place; else the
-    largest centred box within `ratio`. All images and attempts are drawn at once, on the CPU.
+    largest centred box within `ratio`. `streams`, from `crop_streams`, are drawn from in the images' order.
     """
-    count = len(sizes)
     rows, columns = sizes.double().unbind(1)
-    draw = torch.rand(4, count, ATTEMPTS, generator=generator, dtype=torch.float64)
+    draw = [_attempts(len(sizes), stream) for stream in streams]
     area = (rows * columns)[:, None] * (scale[0] + (scale[1] - scale[0]) * draw[0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = torch.exp(low + (high - low) * draw[1])
@@ -56,7 +75,7 @@ def random_resized_boxes(
         [(rows - full_height) / 2, (columns - full_width) / 2, full_height, full_width], dim=-1
     ).floor()
     first = fits.int().argmax(dim=1)
-    boxes = torch.where(fits.any(dim=1)[:, None], attempts[torch.arange(count), first], centred)
+    boxes = torch.where(fits.any(dim=1)[:, None], attempts[torch.arange(len(sizes)), first], centred)
     return boxes.long()
 
 

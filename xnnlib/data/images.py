@@ -1,10 +1,39 @@
 """What a data set is in memory: packed uint8 images, labels, names, and a fingerprint."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+
+class Frame(NamedTuple):
+    """A batch to be: its rows of the epoch's order, and pixels enough for the largest of its images."""
+
+    rows: slice
+    height: int
+    width: int
+
+
+class Images(Protocol):
+    """N images of one or of many sizes, uint8: `PackedImages` in memory, `stream.StoredImages` in a file."""
+
+    sizes: Tensor
+    nbytes: int
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Tensor: ...
+
+    def to(self, device: torch.device | str) -> "PackedImages": ...
+
+    def select(self, indices: Tensor) -> "Images": ...
+
+    def batches(
+        self, order: Tensor, frames: Iterable[Frame], device: torch.device | str
+    ) -> Iterator[Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -19,14 +48,12 @@ class PackedImages:
     pixels: Tensor
     sizes: Tensor
     _layout: Tensor = field(init=False, repr=False)  # (N, 3) beside the pixels: first element, rows, columns
-    uniform: bool = field(init=False)
 
     def __post_init__(self):
         lengths = 3 * self.sizes.prod(dim=1)
         starts = lengths.cumsum(0) - lengths
         layout = torch.cat([starts[:, None], self.sizes], dim=1)
         object.__setattr__(self, "_layout", layout.to(self.pixels.device))
-        object.__setattr__(self, "uniform", bool((self.sizes == self.sizes[:1]).all()))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -36,6 +63,11 @@ class PackedImages:
         rows, columns = self.sizes[index].tolist()
         start = 3 * int(self.sizes[:index].prod(dim=1).sum())
         return self.pixels[start : start + 3 * rows * columns].view(3, rows, columns)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all pixels."""
+        return self.pixels.numel()
 
     def to(self, device: torch.device | str) -> "PackedImages":
         pixels = self.pixels.to(device)
@@ -52,10 +84,10 @@ class PackedImages:
     def gather(self, indices: Tensor, rows: int, columns: int) -> Tensor:
         """Images `indices` (B,), on the pixels' device, as (B, 3, rows, columns) uint8.
 
-        `rows` and `columns` are the largest of the batch. What lies outside a smaller image is
-        undefined: whoever samples it must give it no weight.
+        `rows` and `columns` are at least those of each. What lies outside a smaller image is undefined:
+        whoever samples it must give it no weight.
         """
-        if self.uniform:
+        if self.pixels.numel() == 3 * rows * columns * len(self):  # every image fills the frame
             return self.pixels.view(len(self), 3, rows, columns).index_select(0, indices)
         start, height, width = (part.view(-1, 1, 1, 1) for part in self._layout[indices].unbind(1))
         device = self.pixels.device
@@ -65,12 +97,21 @@ class PackedImages:
         inside = (channel * height + row.minimum(height - 1)) * width + column.minimum(width - 1)
         return self.pixels.take(start + inside)
 
+    def batches(self, order: Tensor, frames: Iterable[Frame], device: torch.device | str) -> Iterator[Tensor]:
+        """For each frame the images that `order` (N,), on the CPU, names in its rows, gathered on `device`.
+
+        Yields (B, 3, height, width), uint8, as `gather` does.
+        """
+        images, order = self.to(device), order.to(device)
+        for rows, height, width in frames:
+            yield images.gather(order[rows], height, width)
+
 
 @dataclass(frozen=True)
 class Split:
     """One split: images and their labels (N,), int64, index into the data set's class names."""
 
-    images: PackedImages
+    images: Images
     labels: Tensor
 
     def __len__(self) -> int:
@@ -81,7 +122,7 @@ class Split:
         return Split(self.images.select(indices), self.labels[indices])
 
     def to(self, device: torch.device | str) -> "Split":
-        """The split with its pixels and labels on `device`; itself if it is there already."""
+        """The split with its pixels and labels in the memory of `device`; itself if it is there already."""
         images, labels = self.images.to(device), self.labels.to(device)
         return self if images is self.images and labels is self.labels else Split(images, labels)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+from typing import BinaryIO
 
 from xnnlib.data import cache, shapes
 from xnnlib.data.images import Dataset
@@ -25,7 +26,7 @@ def load_dataset(
     cache_dir: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Dataset:
-    """The data set `name`, one of SOURCES, packed.
+    """The data set `name`, one of SOURCES, packed; its images stay in the cache's file until they are wanted.
 
     `data_root`: the zip file or folder (tiny-imagenet: if empty, the environment's
     XNNLIB_TINY_IMAGENET; shapes: unused). `num_classes`: the first classes in sorted order.
@@ -56,16 +57,17 @@ def load_dataset(
     path = cache.cache_folder(cache_dir) / f"{name}-{key}.safetensors"
     if path.exists():
         try:
-            return cache.load(path, identity)
+            return cache.load(path, identity, progress)
         except cache.Stale as why:
             print(f"cache {path}: {why}; packing again", file=sys.stderr)
     counts = [request[parameter] for parameter in counts]
-    if source is None:
-        dataset = shapes.make_dataset(*counts, size=size, seed=seed, progress=progress)
-    else:
-        dataset = pack_files(name, select(source.listing(), *counts), size, progress)
-    cache.save(path, dataset, identity)
-    return dataset
+
+    def pack(pixels: BinaryIO) -> Dataset:
+        if source is None:
+            return shapes.make_dataset(*counts, size=size, seed=seed, progress=progress, pixels=pixels)
+        return pack_files(name, select(source.listing(), *counts), size, progress, pixels)
+
+    return cache.create(path, identity, pack, progress)
 
 
 def _whole(parameter: str, value: int, at_least: int) -> int:

@@ -11,6 +11,7 @@ The bytes are those of the encoded file (for `shapes`, which has no files, the g
 that neither the packed size nor the version of a decoder has a part in it.
 """
 
+import array
 import hashlib
 import os
 from collections import deque
@@ -18,14 +19,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import islice
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image
 from tqdm import tqdm
 
-from xnnlib.data.images import Dataset, PackedImages, Split
+from xnnlib.data.images import Dataset, Split
 from xnnlib.data.sources import File, Selection
+from xnnlib.data.stream import StoredImages
 from xnnlib.errors import UserError
 
 _CHUNK = 16  # images a task: enough to hide its cost, few enough to hold large photographs
@@ -49,19 +53,26 @@ class Fingerprint:
 
 
 class Packer:
-    """Collects images (3, rows, columns), uint8, and their labels into a Split."""
+    """Writes images (3, rows, columns), uint8, into a file, and makes a Split of them and their labels.
 
-    def __init__(self):
-        self._pixels, self._sizes, self._labels = bytearray(), [], []
+    They go where the file stands; without one, into one without a name that ends with the split.
+    """
+
+    def __init__(self, pixels: BinaryIO | None = None):
+        self._file = pixels or TemporaryFile()
+        self._first = self._file.tell()
+        self._sizes, self._labels = array.array("q"), array.array("q")
 
     def add(self, image: np.ndarray, label: int) -> None:
-        self._pixels += image.tobytes()
-        self._sizes.append(image.shape[1:])
+        self._file.write(image.tobytes())
+        self._sizes.extend(image.shape[1:])
         self._labels.append(label)
 
     def split(self) -> Split:
-        pixels = torch.frombuffer(self._pixels, dtype=torch.uint8)
-        return Split(PackedImages(pixels, torch.tensor(self._sizes)), torch.tensor(self._labels))
+        self._file.flush()
+        sizes = torch.from_numpy(np.array(self._sizes).reshape(-1, 2))
+        images = StoredImages.contiguous(self._file, self._first, sizes)
+        return Split(images, torch.from_numpy(np.array(self._labels)))
 
 
 def decode(content: bytes, size: int) -> np.ndarray:
@@ -116,14 +127,19 @@ def _decoded(files: list[tuple[File, int]], size: int, fingerprint: Fingerprint)
                 task.cancel()
 
 
-def pack_files(name: str, selection: Selection, size: int, progress: bool = True) -> Dataset:
-    """Read, fingerprint and decode the selected files. Raises UserError that names a damaged file."""
+def pack_files(
+    name: str, selection: Selection, size: int, progress: bool = True, pixels: BinaryIO | None = None
+) -> Dataset:
+    """Read, fingerprint and decode the selected files; the images go into `pixels`, as `Packer` says.
+
+    Raises UserError that names a damaged file.
+    """
     fingerprint = Fingerprint(selection.class_names)
     splits = {}
     for split in ("train", "val"):
         files = getattr(selection, split)
         fingerprint.split(split)
-        packer = Packer()
+        packer = Packer(pixels)
         with tqdm(
             total=len(files), desc=f"pack {name} {split}", unit="image", mininterval=0.5, disable=not progress
         ) as bar:

@@ -12,6 +12,7 @@ the same seed gives the same bytes on every machine.
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy import ndarray
@@ -205,9 +206,11 @@ def make_dataset(
     size: int = 64,
     seed: int = 0,
     progress: bool = True,
+    pixels: BinaryIO | None = None,
 ) -> Dataset:
     """The packed data set; 0 means all 100 classes, 100 training and 20 validation images of each.
 
+    The images go into `pixels`, as `xnnlib.data.pack.Packer` says.
     Raises UserError on more than 100 classes or fewer images than classes.
     """
     if num_classes > len(CLASS_NAMES):
@@ -220,15 +223,17 @@ def make_dataset(
     }
     for split, total in totals.items():
         fingerprint.split(split)
-        packer = Packer()
+        packer = Packer(pixels)
         with tqdm(
             total=total, desc=f"draw shapes {split}", unit="image", mininterval=0.5, disable=not progress
         ) as bar:
             for label, count in enumerate(spread(total, len(class_names), f"{split}_images")):
-                for image in make_images([label] * count, list(range(count)), size, seed, split):
-                    fingerprint.image(label, image.tobytes())
-                    packer.add(image, label)
-                bar.update(count)
+                for first in range(0, count, _CHUNK):
+                    indices = list(range(first, min(first + _CHUNK, count)))
+                    for image in make_images([label] * len(indices), indices, size, seed, split):
+                        fingerprint.image(label, image.tobytes())
+                        packer.add(image, label)
+                    bar.update(len(indices))
         splits[split] = packer.split()
     return Dataset("shapes", class_names, **splits, fingerprint=fingerprint.hexdigest())
 
