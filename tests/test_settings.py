@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from xnnlib import settings
-from xnnlib.data import load
+from xnnlib.data.sources import FILE_SOURCES
 from xnnlib.errors import UserError
 from xnnlib.settings import (
     NAMES,
@@ -53,7 +52,7 @@ def test_each_profile_is_known_in_every_name(path):
 
 
 def test_the_data_sources_are_those_that_can_be_loaded():
-    assert settings.SOURCES == load.SOURCES
+    assert SOURCES == ("shapes", *FILE_SOURCES)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,11 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def processes_here() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_initialized() else 1
+
+
 def is_main() -> bool:
     """Whether this is the process that writes the record and shows the progress."""
     return rank() == 0

@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from xnnlib import checkpoints, distributed, records, runtime
-from xnnlib.data import Dataset, Split
+from xnnlib.data import Dataset, Split, placed
 from xnnlib.epochs import Sums, evaluate, steps_of, train_epoch
 from xnnlib.errors import Diverged, Interrupted
 from xnnlib.interrupts import Interrupts
@@ -39,7 +39,11 @@ class Trainer:
         runtime.keep_freed_memory()
         torch.backends.cudnn.benchmark = device.type == "cuda"
         self.recipe, self.run_dir, self.device = recipe, run_dir, device
-        self.train_split, self.val_split = dataset.train.to(device), dataset.val.to(device)
+        # On a CPU the processes of a machine share its memory; a GPU is each one's own.
+        share = 0.5 / (distributed.processes_here() if device.type == "cpu" else 1)
+        self.train_split, self.val_split = (
+            placed(split, device, share) for split in (dataset.train, dataset.val)
+        )
         self.state = TrainingState(spec, recipe, record["seed"], device, memory_format(spec.block))
         self.network = distributed.parallel(self.state.network, recipe.batch_norm)
         self.checkpoint_seconds, self.saved_at = checkpoint_seconds, time.monotonic()

@@ -11,8 +11,7 @@ from xnnlib.data.images import Dataset
 from xnnlib.data.pack import pack_files
 from xnnlib.data.sources import FILE_SOURCES, select
 from xnnlib.errors import UserError, choose
-
-SOURCES = ("shapes", *FILE_SOURCES)
+from xnnlib.settings import SOURCES
 
 
 def load_dataset(
