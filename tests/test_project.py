@@ -31,12 +31,13 @@ LAYERS = (
     "complexity",
     "data",
     "schedule",
+    "record_check",
     "records",
     "training",
     "report",
     "verify",
 )
-WITHOUT_TORCH = ("errors", "paths", "bundles", "spec", "schedule")
+WITHOUT_TORCH = ("errors", "paths", "bundles", "spec", "schedule", "record_check")
 
 
 def requirements() -> list[Requirement]:
