@@ -112,7 +112,7 @@ def png_header(width, height):
     [
         (png_header(10_000, 10_000), "100000000 pixels"),
         (png_header(60_000, 60_000), "3600000000 pixels"),
-        (png_header(1, 60_000_000), "1x60000000 pixels, longer than 100 times its width"),
+        (png_header(1, 60_000_000), "1x60000000 pixels, a strip of more than 100 to 1"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n", "not an image in BMP, GIF"),
     ],
     ids=["large", "huge", "strip", "program"],

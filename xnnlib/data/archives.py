@@ -120,10 +120,8 @@ class Zip:
         self._check_members()
 
     def _damaged(self, why: object) -> UserError:
-        size = self.path.stat().st_size
-        return UserError(
-            f"{self.path} is not a whole zip file ({size:,} bytes; {why}); copy or download it again."
-        )
+        why = f"{self.path.stat().st_size:,} bytes; {str(why).rstrip('.')}"
+        return UserError(f"{self.path} is not a whole zip file ({why}); copy or download it again.")
 
     def _check_count(self) -> None:
         # zipfile reads as many members as it finds: a damaged length can hide some. The count in the zip's
@@ -215,5 +213,6 @@ def open_archive(path: str | os.PathLike) -> Folder | Zip:
         if path.is_file():
             return Zip(path)
     except (OSError, RuntimeError) as error:  # no permission, a name too long, no such home folder
-        raise UserError(f"data_root {str(path)!r} cannot be opened ({error}); check the path.") from error
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"data_root {str(path)!r} cannot be opened ({why}); check the path.") from error
     raise UserError(f"data_root {str(path)!r} does not exist; give the folder or the zip file of the images.")

@@ -82,7 +82,7 @@ def decode(content: bytes, size: int) -> np.ndarray:
     with Image.open(BytesIO(content), formats=FORMATS) as opened:
         short, long = sorted(opened.size)
         if long > LONGEST * short:
-            raise ValueError(f"{opened.width}x{opened.height} pixels, longer than {LONGEST} times its width")
+            raise ValueError(f"{opened.width}x{opened.height} pixels, a strip of more than {LONGEST} to 1")
         image = opened.convert("RGB")
     if short != size:
         long = int(size * long / short)
@@ -97,7 +97,7 @@ def _decode_files(chunk: list[tuple[File, int, bytes]], size: int) -> list[tuple
             decoded.append((np.ascontiguousarray(decode(content, size)), label))
         except Exception as error:  # decoders of damaged files raise nearly anything
             unknown = isinstance(error, Image.UnidentifiedImageError)
-            reason = f"not an image in {', '.join(FORMATS)}" if unknown else str(error)
+            reason = f"not an image in {', '.join(FORMATS)}" if unknown else str(error).rstrip(".")
             raise UserError(
                 f"{file.where()} cannot be decoded ({reason}; {len(content):,} bytes); "
                 "replace or remove the file."
