@@ -1,29 +1,24 @@
 """Hand-made run folders for the tests of the report."""
 
-import csv
-import json
 from dataclasses import asdict
 from pathlib import Path
 
-from xnnlib.records import EPOCH_COLUMNS, Run, load_run
+from xnnlib.records import EPOCH_COLUMNS, Run, load_run, save_epochs, save_record
 from xnnlib.spec import Recipe, recipe_for
 
 TOP1 = {"standard": (20.0, 41.0, 40.2), "se": (22.0, 39.0, 43.4), "se_cond": (25.0, 38.0, 38.6)}
 
 
-def write_run(
-    root: Path,
-    block: str,
+def example(
+    block: str = "standard",
     seed: int = 0,
     shift: float = 0.0,
     profile: str = "small",
     recipe: Recipe | None = None,
     val_images: int = 500,
     device: str = "cpu",
-) -> Run:
-    """A complete run of three epochs; `shift` moves its validation top-1, in points."""
-    run_dir = root / "results" / profile / f"{block}-seed{seed}"
-    run_dir.mkdir(parents=True)
+) -> tuple[dict, list[dict]]:
+    """The record of a complete run and its three epochs; `shift` moves its validation top-1, in points."""
     top1 = [value + shift for value in TOP1[block]]
     rows = [
         dict(
@@ -59,9 +54,13 @@ def write_run(
         "images_per_second": 166.7,
         "complete": True,
     }
-    (run_dir / "record.json").write_text(json.dumps(record))
-    with open(run_dir / "epochs.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, EPOCH_COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    return record, rows
+
+
+def write_run(root: Path, block: str, seed: int = 0, shift: float = 0.0, **options) -> Run:
+    """The folder of an `example` run, below `root`."""
+    record, rows = example(block, seed, shift, **options)
+    run_dir = root / "results" / record["profile"] / f"{block}-seed{seed}"
+    save_record(run_dir, record)
+    save_epochs(run_dir, rows)
     return load_run(run_dir)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from report_runs import example
 
 from xnnlib.errors import UserError
+from xnnlib.records import save_epochs, save_record
 
 ROOT = Path(__file__).parents[1]
 _spec = importlib.util.spec_from_file_location("campaign", ROOT / "tools" / "campaign.py")
@@ -19,12 +21,10 @@ _spec.loader.exec_module(campaign)
 
 def leave(results: Path, profile: str, top1: float) -> None:
     """A complete run of a candidate."""
-    folder = results / profile / "standard-seed0"
-    folder.mkdir(parents=True)
-    record = {"block": "standard", "seed": 0, "complete": True, "last": {"top1": top1}}
-    (folder / "record.json").write_text(json.dumps(record | {"recipe": {}, "network": {}}))
-    columns = "epoch,learning_rate,train_loss,train_top1,val_loss,val_top1,seconds"
-    (folder / "epochs.csv").write_text(f"{columns}\n1,0.1,1,1,1,1,1\n")
+    record, rows = example(profile=profile)
+    record["last"]["top1"] = top1
+    save_record(results / profile / "standard-seed0", record)
+    save_epochs(results / profile / "standard-seed0", rows)
 
 
 def test_runs_come_in_the_lists_order_and_the_best_candidate_goes_on(tmp_path):

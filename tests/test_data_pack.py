@@ -1,5 +1,6 @@
 import hashlib
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -94,6 +95,33 @@ def test_damaged_file_is_named(tmp_path, content, reason):
         UserError, match=rf"train/eel/1\.jpg cannot be decoded \(.*{reason}.*replace or remove"
     ):
         pack(write_folder(tmp_path, files))
+
+
+def png_header(width, height):
+    """A PNG that claims a size, with no pixels behind it."""
+    header = struct.pack(">LLBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [
+        struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", header), (b"IDAT", b""))
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (png_header(10_000, 10_000), "100000000 pixels"),
+        (png_header(60_000, 60_000), "3600000000 pixels"),
+        (png_header(1, 60_000_000), "1x60000000 pixels, a strip of more than 100 to 1"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n", "not an image in BMP, GIF"),
+    ],
+    ids=["large", "huge", "strip", "program"],
+)
+def test_image_that_would_fill_the_memory_is_refused(tmp_path, content, reason, recwarn):
+    files = image_folder() | {"train/eel/1.jpg": content}
+    with pytest.raises(UserError, match=rf"train/eel/1\.jpg cannot be decoded \(.*{reason}") as raised:
+        pack(write_folder(tmp_path, files))
+    assert "\n" not in str(raised.value) and not recwarn.list
 
 
 def test_progress_bar_counts_images(tmp_path, capsys):

@@ -96,6 +96,19 @@ MISTAKES = {
         "annotations.txt, line 1: expected",
     ),
     "listed, not there": ("tiny-imagenet", without(tiny_imagenet(), "val_7."), {}, "val_7.JPEG is listed"),
+    "listed twice": (
+        "tiny-imagenet",
+        tiny_imagenet()
+        | {"tiny-imagenet-200/val/val_annotations.txt": f"val_0.JPEG\t{WNIDS[0]}\n".encode() * 2},
+        {},
+        "val_0.JPEG is listed .* or listed twice",
+    ),
+    "class listed twice": (
+        "tiny-imagenet",
+        tiny_imagenet() | {"tiny-imagenet-200/wnids.txt": f"{WNIDS[0]}\n".encode() * 2},
+        {},
+        f"wnids.txt lists '{WNIDS[0]}' 2 times",
+    ),
     "no train": ("tiny-imagenet", without(tiny_imagenet(), "/train/"), {}, "has no train images"),
     "empty class": (
         "tiny-imagenet",

@@ -1,6 +1,7 @@
 """What holds the project's own files together: dependencies, imports, commands, versions."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -35,6 +36,7 @@ LAYERS = (
     "data",
     "schedule",
     "distributed",
+    "record_check",
     "records",
     "checkpoints",
     "epochs",
@@ -44,7 +46,17 @@ LAYERS = (
     "report",
     "verify",
 )
-WITHOUT_TORCH = ("errors", "paths", "files", "bundles", "spec", "settings", "interrupts", "schedule")
+WITHOUT_TORCH = (
+    "errors",
+    "paths",
+    "files",
+    "bundles",
+    "spec",
+    "settings",
+    "interrupts",
+    "schedule",
+    "record_check",
+)
 
 
 def requirements() -> list[Requirement]:
@@ -227,3 +239,70 @@ def test_committed_text_names_no_place_of_one_machine():
             continue
         found = places.search(text)
         assert not found, f"{file.relative_to(ROOT)} names {text[found.start() : found.end() + 30]!r}"
+
+
+# Data that could run code
+
+
+def code_files() -> dict[str, str]:
+    """The project's Python by its place: modules, tools, the book's extension, the notebooks' cells."""
+    modules = [path for top in ("xnnlib", "tools", "book/_ext") for path in (ROOT / top).rglob("*.py")]
+    code = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in modules}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        code[str(path.relative_to(ROOT))] = "\n".join(sources)
+    return code
+
+
+def unsafe_loads(code: str) -> list[str]:
+    """What in the code reads a format that can name code to run: pickle, and YAML with all its tags."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+            found += names & {
+                "pickle",
+                "cPickle",
+                "_pickle",
+                "cloudpickle",
+                "dill",
+                "joblib",
+                "marshal",
+                "shelve",
+            }
+        elif isinstance(node, ast.Call):
+            called, keywords = (
+                ast.unparse(node.func),
+                {key.arg: ast.unparse(key.value) for key in node.keywords},
+            )
+            torch_load = called == "torch.load" and keywords.get("weights_only") != "True"
+            yaml_load = re.fullmatch(r"yaml\.(?!safe_)(\w+_)?load(_all)?", called)
+            if torch_load or yaml_load or keywords.get("allow_pickle", "False") != "False":
+                found.append(ast.unparse(node))
+    return found
+
+
+def test_no_code_reads_what_could_run_code():
+    files = code_files()
+    assert {"xnnlib/records.py", "notebooks/train.ipynb"} <= files.keys()
+    assert {place: unsafe for place, code in files.items() if (unsafe := unsafe_loads(code))} == {}
+
+
+@pytest.mark.parametrize(
+    "code, unsafe",
+    [
+        ("import pickle", True),
+        ("from pickle import loads", True),
+        ("torch.load(path)", True),
+        ("torch.load(path, weights_only=False)", True),
+        ("torch.load(path, weights_only=True)", False),
+        ("yaml.load(text)", True),
+        ("yaml.unsafe_load_all(text)", True),
+        ("yaml.safe_load(text)", False),
+        ("numpy.load(path, allow_pickle=True)", True),
+        ("numpy.load(path)", False),
+    ],
+)
+def test_code_that_could_run_code_is_found(code, unsafe):
+    assert bool(unsafe_loads(code)) == unsafe

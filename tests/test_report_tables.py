@@ -48,6 +48,7 @@ def test_every_hyper_parameter_shows_in_table_2(tmp_path, field):
     recipe = Recipe("paper")
     old = getattr(recipe, field)
     others = {"weight_decay_on": "filters", "learning_rate_set": "epoch", "precision": "float32"}
+    others |= {"batch_norm": "per_process", "momentum": 0.5}
     other = others.get(field) or (f"other {old}" if isinstance(old, str) else old * 2 or 0.5)
     runs = [
         write_run(tmp_path / str(i), "standard", recipe=replace(recipe, **{field: new}), device="cuda")

@@ -12,6 +12,7 @@ from xnnlib.data.sources import FILE_SOURCES
 from xnnlib.errors import UserError
 from xnnlib.settings import (
     NAMES,
+    SOURCES,
     Settings,
     from_arguments,
     from_mapping,

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from xnnlib.errors import Diverged, UserError
 from xnnlib.files import write_atomically
+from xnnlib.record_check import check_epochs, check_record
 from xnnlib.spec import BLOCKS, NetworkSpec, Recipe
 
 RECORD, EPOCHS, WEIGHTS = "record.json", "epochs.csv", "weights.safetensors"
@@ -42,31 +43,35 @@ class Run:
 
 
 def load_run(run_dir: str | os.PathLike) -> Run:
-    """Read a run folder. Raises UserError if a file is missing or is not what it should be."""
+    """Read a run folder. Raises only UserError: if a file is missing or is not what it should be."""
     run_dir = Path(run_dir)
     try:
         record = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
         with open(run_dir / EPOCHS, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        epochs = {name: [float(row[name]) for row in rows] for name in EPOCH_COLUMNS}
-        if not isinstance(record, dict):
-            raise TypeError("not a JSON object")
+            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+        if tuple(header) != EPOCH_COLUMNS or any(len(row) != len(header) for row in rows):
+            raise ValueError(f"{EPOCHS} has other columns than {', '.join(EPOCH_COLUMNS)}")
+        epochs = {name: [float(row[i]) for row in rows] for i, name in enumerate(EPOCH_COLUMNS)}
         _fill_in(record)
+        check_record(record)
+        check_epochs(record, epochs)
     except FileNotFoundError as error:
         raise UserError(
             f"{error.filename} is missing: {run_dir} is not a run folder; train it first."
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}); make it readable.") from None
+    except (ValueError, csv.Error, RecursionError) as error:
         raise UserError(f"{run_dir} is damaged ({error}); delete the folder and train it again.") from None
     return Run(run_dir, record, epochs)
 
 
-def _fill_in(record: dict) -> None:
+def _fill_in(record: object) -> None:
     """Settings that are newer than the record get the value that stood for them when it was made."""
     for name, kind in (("recipe", Recipe), ("network", NetworkSpec)):
         defaults = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
         missing = {key: value for key, value in defaults.items() if key not in ("block", "table")}
-        if name in record:
+        if isinstance(record, dict) and isinstance(record.get(name), dict):
             record[name] = missing | record[name]
 
 
@@ -103,7 +108,7 @@ def finished_run(run_dir: Path, wanted: dict) -> Run | None:
 
 def divergence(run_dir: Path, diverged: dict) -> str:
     """What happened to a run whose record has `diverged`, and what to do."""
-    saved = diverged["checkpoint"]
+    saved = diverged.get("checkpoint")
     kept = f"epoch {saved['epoch']}, step {saved['step']}" if saved else "none"
     return (
         f"{run_dir} diverged: the loss was not finite at epoch {diverged['epoch']}, step {diverged['step']} "

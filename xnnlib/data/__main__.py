@@ -1,8 +1,12 @@
-"""`python -m xnnlib.data`: pack a data set into the cache and say what it holds."""
+"""`python -m xnnlib.data`: pack a data set into the cache and say what it holds.
+
+`python -m xnnlib.data download tiny-imagenet --to DIR`: fetch a public one first.
+"""
 
 import argparse
 import sys
 
+from xnnlib.data.download import DOWNLOADS, download
 from xnnlib.data.load import SOURCES, load_dataset
 from xnnlib.errors import UserError
 
@@ -19,8 +23,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=64, help="the short side in pixels (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of shapes (default: 0)")
     parser.add_argument("--cache-dir", default=None, help="default: XNNLIB_CACHE, else ~/.cache/xnnlib")
+    commands = parser.add_subparsers(dest="command", metavar="[download]", title="to fetch a data set")
+    fetch = commands.add_parser("download", help="fetch a public data set; see download --help")
+    fetch.add_argument("name", help=f"one of {', '.join(DOWNLOADS)}")
+    fetch.add_argument("--to", required=True, metavar="DIR", help="the folder to keep it in")
     options = vars(parser.parse_args(arguments))
     try:
+        if options.pop("command"):
+            for path in download(options["name"], options["to"]):
+                print(path)
+            return 0
         dataset = load_dataset(options.pop("dataset"), **options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

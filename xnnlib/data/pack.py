@@ -14,6 +14,7 @@ that neither the packed size nor the version of a decoder has a part in it.
 import array
 import hashlib
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,12 @@ from xnnlib.data.images import Dataset, Split
 from xnnlib.data.sources import File, Selection
 from xnnlib.data.stream import StoredImages
 from xnnlib.errors import UserError
+
+# What Pillow decodes itself. Not among them: EPS, for which it would start another program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+# A long side beyond this many short ones is no photograph: scaled to the short side it would fill the memory.
+LONGEST = 100
 
 _CHUNK = 16  # images a task: enough to hide its cost, few enough to hold large photographs
 
@@ -80,11 +87,14 @@ def decode(content: bytes, size: int) -> np.ndarray:
 
     Grey, palette, CMYK and RGBA become RGB (transparency is dropped). An image whose short side is
     `size` already is not resampled; another is resized by Pillow's antialiased bilinear filter, the
-    long side rounded down as torchvision's Resize does.
+    long side rounded down as torchvision's Resize does. Raises ValueError on a strip, and what Pillow
+    raises on content that is none of FORMATS or is damaged.
     """
-    with Image.open(BytesIO(content)) as opened:
+    with Image.open(BytesIO(content), formats=FORMATS) as opened:
+        short, long = sorted(opened.size)
+        if long > LONGEST * short:
+            raise ValueError(f"{opened.width}x{opened.height} pixels, a strip of more than {LONGEST} to 1")
         image = opened.convert("RGB")
-    short, long = sorted(image.size)
     if short != size:
         long = int(size * long / short)
         image = image.resize((size, long) if image.width < image.height else (long, size), Image.BILINEAR)
@@ -97,7 +107,8 @@ def _decode_files(chunk: list[tuple[File, int, bytes]], size: int) -> list[tuple
         try:
             decoded.append((np.ascontiguousarray(decode(content, size)), label))
         except Exception as error:  # decoders of damaged files raise nearly anything
-            reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+            unknown = isinstance(error, Image.UnidentifiedImageError)
+            reason = f"not an image in {', '.join(FORMATS)}" if unknown else str(error).rstrip(".")
             raise UserError(
                 f"{file.where()} cannot be decoded ({reason}; {len(content):,} bytes); "
                 "replace or remove the file."
@@ -109,7 +120,9 @@ def _decoded(files: list[tuple[File, int]], size: int, fingerprint: Fingerprint)
     """Decode in threads (Pillow works outside the interpreter's lock), in order, a few chunks ahead."""
     workers = os.cpu_count() or 1
     remaining, pending = iter(files), deque()
-    with ThreadPoolExecutor(workers) as pool:
+    # Pillow only warns of an image of more than 89 million pixels, from 268 MB: here it is an error.
+    bomb = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
+    with bomb, ThreadPoolExecutor(workers) as pool:
         try:
             while True:
                 while len(pending) < 2 * workers:

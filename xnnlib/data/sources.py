@@ -6,6 +6,7 @@ file names (numbers compare as numbers: `2.jpg` before `10.jpg`).
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,10 @@ class TinyImageNet:
             )
         top = min(tops, key=len)
         wnids = sorted(self._lines(f"{top}wnids.txt"))
+        for wnid, count in Counter(wnids).items():
+            if count > 1:
+                where = self.archive.where(f"{top}wnids.txt")
+                raise UserError(f"{where} lists {wnid!r} {count} times; copy or download the data again.")
         return Listing(root, wnids, self._train(names, top), self._val(names, top, set(wnids)))
 
     def _lines(self, name: str) -> list[str]:
@@ -134,9 +139,10 @@ class TinyImageNet:
             name = f"{top}val/images/{columns[0]}"
             if name not in present:
                 raise UserError(
-                    f"{self.archive.where(name)} is listed in val_annotations.txt and missing; "
-                    "copy or download the data again."
+                    f"{self.archive.where(name)} is listed in val_annotations.txt and missing, "
+                    "or listed twice; copy or download the data again."
                 )
+            present.remove(name)  # a second line for it would be refused above
             classes.setdefault(columns[1], []).append(File(self.archive, name))
         return classes
 
@@ -159,10 +165,12 @@ class ImageNet64:
 
     def _find(self, split: str) -> list[Folder | Zip]:
         pattern = re.compile(rf"{split}[0-9]*(\.zip)?", re.IGNORECASE)
+        try:
+            entries = sorted(self.path.iterdir())
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read ({error.strerror}); make it readable.") from error
         paths = {
-            path.name.lower().removesuffix(".zip"): path
-            for path in sorted(self.path.iterdir())
-            if pattern.fullmatch(path.name)
+            path.name.lower().removesuffix(".zip"): path for path in entries if pattern.fullmatch(path.name)
         }
         if not paths:
             raise UserError(

@@ -1,0 +1,243 @@
+"""Damage at random: what is read is whole, or refused in one line; nothing else ever happens.
+
+The examples are chosen by Hypothesis, the same ones in every run.
+"""
+
+import csv
+import io
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_runs import example
+from small_archives import encoded
+
+from xnnlib.data import load_dataset
+from xnnlib.errors import UserError
+from xnnlib.records import load_run, save_epochs, save_record
+from xnnlib.report.numbers import numbers
+from xnnlib.report.tables import table_2, table_3
+
+
+def fuzz(examples: int) -> settings:
+    return settings(max_examples=examples, derandomize=True, deadline=None, database=None)
+
+
+def refused(error: UserError) -> None:
+    assert str(error) and "\n" not in str(error)
+
+
+@st.composite
+def damaged_bytes(draw, content: bytes) -> bytes:
+    """The content cut short, or with one byte another."""
+    place = draw(st.integers(0, len(content) - 1))
+    if draw(st.integers(0, 3)) == 0:
+        return content[:place]
+    return content[:place] + bytes([content[place] ^ draw(st.integers(1, 255))]) + content[place + 1 :]
+
+
+# Records
+
+
+def written(record: dict, rows: list[dict]) -> tuple[bytes, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        save_record(Path(folder), record)
+        save_epochs(Path(folder), rows)
+        return (Path(folder) / "record.json").read_bytes(), (Path(folder) / "epochs.csv").read_bytes()
+
+
+RECORD, EPOCHS = written(*example())
+
+
+def places(value: object, path: tuple = ()) -> list[tuple]:
+    found = [path] if path else []
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        found += places(inner, (*path, name))
+    return found
+
+
+PLAUSIBLE = (0, 1, 3, 0.5, 101.0, "", "se", "cpu", True, {})
+
+
+def changed(place: tuple, value: object) -> bytes:
+    """The record with another value at a place; with `...`, without it."""
+    record = json.loads(RECORD)
+    *above, name = place
+    inner = record
+    for part in above:
+        inner = inner[part]
+    if value is ...:
+        del inner[name]
+    else:
+        inner[name] = value
+    return json.dumps(record).encode()
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+
+
+# The record with a field left out, or with anything in its place.
+damaged_record = st.builds(
+    changed, st.sampled_from(places(json.loads(RECORD))), st.just(...) | st.sampled_from(PLAUSIBLE) | anything
+)
+
+
+@st.composite
+def damaged_epochs(draw) -> bytes:
+    """The epochs with a cell or a row of anything, or without one."""
+    rows = list(csv.reader(io.StringIO(EPOCHS.decode())))
+    number = draw(st.integers(0, len(rows) - 1))
+    cell = st.integers().map(str) | st.floats().map(str) | st.text(st.characters(codec="utf-8"), max_size=8)
+    what = draw(st.sampled_from(("cell", "row", "less")))
+    if what == "cell":
+        rows[number][draw(st.integers(0, 6))] = draw(cell)
+    elif what == "row":
+        rows.insert(number, draw(st.lists(cell, max_size=8)))
+    else:
+        del rows[number]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+files = st.one_of(
+    st.tuples(damaged_record | damaged_bytes(RECORD), st.just(EPOCHS)),
+    st.tuples(st.just(RECORD), damaged_epochs() | damaged_bytes(EPOCHS)),
+)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzz") / "results" / "small" / "standard-seed0"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def check_run(run_dir: Path, record: bytes, epochs: bytes) -> None:
+    """The run is what its files say, and can be shown without surprise; or it is refused."""
+    (run_dir / "record.json").write_bytes(record)
+    (run_dir / "epochs.csv").write_bytes(epochs)
+    try:
+        run = load_run(run_dir)
+    except UserError as error:
+        return refused(error)
+    found = json.loads(record)
+    for name in ("recipe", "network"):  # where settings that are newer are filled in
+        found[name] = run.record[name] | found[name]
+    assert run.record == found
+    header, *rows = csv.reader(io.StringIO(epochs.decode(), newline=""))
+    assert run.epochs == {name: [float(row[i]) for row in rows] for i, name in enumerate(header)}
+    if run.record["complete"]:
+        for show in (numbers, table_2, table_3):
+            show([run])
+
+
+@fuzz(300)
+@given(contents=files)
+def test_a_damaged_record_is_read_as_it_stands_or_refused(run_dir, contents):
+    check_run(run_dir, *contents)
+
+
+def test_no_field_is_missed_where_it_is_not_asked_for(run_dir):
+    """Each field of the record left out, and with each of a few plausible values."""
+    for place in places(json.loads(RECORD)):
+        for value in (..., *PLAUSIBLE):
+            check_run(run_dir, changed(place, value), EPOCHS)
+
+
+# Zips
+
+IMAGES = {
+    f"{split}/{label}/{k}.jpg": encoded(seed, 16, 16)
+    for seed, (split, label, k) in enumerate(
+        [("train", "cat", 0), ("train", "cat", 1), ("train", "dog", 0), ("val", "cat", 0), ("val", "dog", 0)]
+    )
+}
+
+
+def load(content: bytes) -> str:
+    """The fingerprint of a zip's images, packed anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.zip"
+        path.write_bytes(content)
+        return load_dataset("folder", path, size=16, cache_dir=folder, progress=False).fingerprint
+
+
+def zipped() -> bytes:
+    """Stored and deflated members, a folder's, and one that no one reads."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("train/", b"")
+        for k, (name, content) in enumerate(IMAGES.items()):
+            archive.writestr(name, content, compress_type=(zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)[k % 2])
+        archive.writestr("read.me", b"text")
+    return stream.getvalue()
+
+
+ZIP = zipped()
+DIRECTORY = ZIP.index(b"PK\1\2")
+FINGERPRINT = load(ZIP)
+
+
+def check_zip(content: bytes) -> None:
+    """The images are the original ones, or are refused: a zip with other images is not let pass."""
+    try:
+        assert load(content) == FINGERPRINT
+    except UserError as error:
+        refused(error)
+
+
+@fuzz(300)
+@given(damaged_bytes(ZIP))
+def test_a_damaged_zip_gives_its_images_or_is_refused(content):
+    """Some bytes do not matter: times, versions, comments, what the directory says once more."""
+    check_zip(content)
+
+
+@fuzz(300)
+@given(damaged_bytes(ZIP[DIRECTORY:]))
+def test_a_zip_with_a_damaged_directory_gives_its_images_or_is_refused(directory):
+    check_zip(ZIP[:DIRECTORY] + directory)
+
+
+def with_member(name: str, content: bytes) -> bytes:
+    stream = io.BytesIO(ZIP)
+    member = zipfile.ZipInfo("placeholder")
+    member.filename = name  # as it is: the constructor would mend it
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr(member, content)
+    return stream.getvalue()
+
+
+plain = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@fuzz(150)
+@given(
+    plain
+    | st.tuples(st.sampled_from(("train/", "train/cat/", "val/dog/", "train/new/", ".")), plain).map("".join)
+)
+def test_a_member_of_any_name_that_is_no_image_changes_nothing_or_is_refused(name):
+    check_zip(with_member(name, b"no image"))
+
+
+@fuzz(100)
+@given(
+    st.sampled_from(
+        ("../{}", "/{}", "C:{}", "train/cat/../../{}", "..\\{}", "train\\{}", "train/cat/\n{}", "a\0{}")
+    ),
+    plain,
+)
+def test_a_member_of_a_harmful_name_is_refused(pattern, name):
+    with pytest.raises(UserError) as raised:
+        load(with_member(pattern.format(name), IMAGES["train/cat/0.jpg"]))
+    refused(raised.value)
