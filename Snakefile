@@ -94,9 +94,8 @@ rule train:
     params:
         run=f"results/{PROFILE}/{{block}}-seed{{seed}}",
         log=f"{BUILD}/logs/{{block}}-seed{{seed}}.ipynb",
-    threads: workflow.cores or 1  # one run at a time: each takes all cores, or the GPU
     resources:
-        gpu=1,
+        gpu=1,  # on a machine without one too: one training at a time
     shell:
         "python tools/staleness.py begin {PROFILE} {wildcards.block}-seed{wildcards.seed} {input.stale} && "
         "mkdir -p {BUILD}/logs {params.run} && "
