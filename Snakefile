@@ -29,6 +29,8 @@ except ValueError as error:
     raise WorkflowError(error)
 TRAINED = [f"results/{PROFILE}/{run}/train.ipynb" for run in STEPS.runs]
 STALE = config.get("stale") or ("retrain" if PROFILE == "quick" else "ask")
+if STALE not in ("ask", "keep", "retrain"):
+    raise WorkflowError(f"STALE is {STALE!r}; choose keep or retrain")
 
 
 def marker(step):

@@ -109,7 +109,8 @@ def test_no_two_trainings_share_a_gpu_unasked():
 
 
 def test_the_books_graph_is_that_of_the_snakefile(project, monkeypatch):
-    monkeypatch.setenv("PATH", environment(project)["PATH"])
+    for name, value in environment(project).items():
+        monkeypatch.setenv(name, value)
     figure = draw(rule_graph(project))
     for kind in ("svg", "pdf"):
         assert saved_digest(ROOT / FOLDER / f"{NAME}.{kind}") == figure.data_digest, "draw it with: make dag"

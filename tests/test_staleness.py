@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from staleness import Profile
+from staleness import Profile, main
 from tiny_project import NOTEBOOKS, leave_record, make_everything, make_project, write_notebook
 
 RUNS = {"standard-seed0", "se-seed0"}
@@ -129,6 +129,29 @@ def test_a_run_that_goes_on_keeps_the_note_of_its_beginning(project):
     Profile("quick", project).begin("se-seed0", again=False)
     leave_record(run)
     assert Profile("quick", project).changes("se-seed0") == "xnnlib.layers changed"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [("def broken(", "was never closed"), ("import xnnlib.gone", "xnnlib.gone is im")]
+)
+def test_code_that_cannot_be_read_is_one_line(project, monkeypatch, capsys, code, told):
+    (project / "xnnlib/layers.py").write_text(code)
+    monkeypatch.chdir(project)
+    assert main(["status"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and printed.count("\n") == 1 and told in printed
+
+
+def test_the_status_of_every_profile_is_printed(project, monkeypatch, capsys):
+    with open(project / "profiles/runs.yaml", "a") as plan:
+        plan.write("paper:\n  blocks: [se]\n  seeds: [0, 1]\n")
+    (project / "profiles/paper.yaml").write_text("dataset: shapes\n")
+    replace(project / "xnnlib/images.py", "0", "1")
+    monkeypatch.chdir(project)
+    assert main(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["quick:", "  data             stale: xnnlib.images changed"]
+    assert lines[-1] == "paper: nothing made yet"
 
 
 def test_an_unknown_profile_is_one_line(project):

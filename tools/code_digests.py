@@ -92,6 +92,8 @@ def code_inputs(read: Reader, sources: Iterable[str], without: str = "") -> dict
                 found[f"{distribution} in constraints.txt"] = pins[distribution]
         elif name not in found and not (without and f"{name}.".startswith(f"{without}.")):
             source = _source(read, name)
+            if source is None:
+                raise ValueError(f"the module {name} is imported, but it is not there.")
             found[name] = code_digest(source)
             waiting += _imports(read, source)
             parent = name.rpartition(".")[0]

@@ -26,13 +26,14 @@ def main(arguments: list[str]) -> int:
             # The system takes the lock back when the process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             steps = Profile(profile)
+            to_pack = not steps.finished("data") or steps.to_make_again("data", keep=False)
         except BlockingIOError:
             print("error: `make reproduce` is at work in this folder; wait for its end", file=sys.stderr)
             return 2
-        except ValueError as error:
+        except (ValueError, SyntaxError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-        if not steps.finished("data") or steps.to_make_again("data", keep=False):
+        if to_pack:
             # By themselves: only their fingerprint says whether the runs that are there are of these data.
             status = run([str(steps.steps["data"].output), *command])
             if status:

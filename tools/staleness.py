@@ -159,7 +159,7 @@ class Profile:
             if name not in self.runs:
                 return {}  # of no known origin: it is made again, which takes seconds
             read = at_commit(self.root, self._record(name).get("commit", ""))
-            made = read and self._training(read)
+            made = self._training(read) if read and read("notebooks/train.ipynb") else None
         if name in self.runs and made:
             made |= {FINGERPRINT: self._record(name).get("dataset", {}).get("fingerprint", "")}
         return made
@@ -188,7 +188,7 @@ class Profile:
         return inputs
 
     def _data(self) -> Inputs:
-        settings = {key: self.settings[key] for key in DATA_SETTINGS}
+        settings = {key: self.settings[key] for key in DATA_SETTINGS if key in self.settings}
         inputs = code_inputs(self.read, [self.read("tools/pack_data.py")]) | self._parameters(settings)
         place = Path(self.settings.get("data_root") or os.environ.get("XNNLIB_TINY_IMAGENET") or "nowhere")
         if self.settings["dataset"] != "shapes" and place.exists():
@@ -241,9 +241,18 @@ def main(arguments: list[str] | None = None) -> int:
     begin.add_argument("step", help="data, a run, a report, book or summary")
     begin.add_argument("marker", nargs="*", help="given: put a trained run aside and train it again")
     options = parser.parse_args(arguments)
-    if options.command == "begin":
-        Profile(options.profile).begin(options.step, bool(options.marker))
-        return 0
+    try:
+        if options.command == "begin":
+            Profile(options.profile).begin(options.step, bool(options.marker))
+        else:
+            print_status()
+    except (ValueError, SyntaxError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def print_status() -> None:
     for name in yaml.safe_load(Path("profiles/runs.yaml").read_text(encoding="utf-8")):
         lines = list(Profile(name).status())
         if all(text == "missing" for _, text in lines):
@@ -251,7 +260,6 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         print(f"{name}:")
         print(*(f"  {step:16} {text}" for step, text in lines), sep="\n")
-    return 0
 
 
 if __name__ == "__main__":
