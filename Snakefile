@@ -25,23 +25,15 @@ BUILD = f"_build/{PROFILE}"
 PAPER = f"{BUILD}/source"  # a copy of the book's sources that shows this profile
 try:
     STEPS = Profile(PROFILE)
+    KEEP = STEPS.keeps_runs(config.get("stale"))
 except ValueError as error:
     raise WorkflowError(error)
 TRAINED = [f"results/{PROFILE}/{run}/train.ipynb" for run in STEPS.runs]
-STALE = config.get("stale") or ("retrain" if PROFILE == "quick" else "ask")
-if STALE not in ("ask", "keep", "retrain"):
-    raise WorkflowError(f"STALE is {STALE!r}; choose keep or retrain")
 
 
 def marker(step):
-    """The marker of a step that must be made again. Refuses trained runs that nobody has said what to do with."""
-    stale = STEPS.stale_runs() if STALE == "ask" else []
-    if stale:
-        raise WorkflowError(
-            f"results/{PROFILE} holds trained runs that are stale: {', '.join(stale)} (`make status` says why); "
-            "add STALE=keep to go on with them, or STALE=retrain to train them again"
-        )
-    if not STEPS.to_make_again(step, keep=STALE == "keep"):
+    """The marker of a step whose output is there but must be made again, in a list; an empty one for others."""
+    if not STEPS.to_make_again(step, KEEP):
         return []
     newest = Path(BUILD, "stale", step)
     newest.parent.mkdir(parents=True, exist_ok=True)

@@ -70,9 +70,11 @@ def test_trained_runs_of_another_profile_are_kept_until_it_is_said_what_to_do_wi
     (project / "xnnlib/training.py").write_text("def fit():\n    return 2\n")
     (project / "results/small/standard-seed0/record.json").unlink()
     status, printed, made = reproduce(project, "small", "")
-    assert (status, made) == (1, set())
-    assert "results/small holds trained runs that are stale: se-seed0 (`make status` says why)" in printed
-    assert "STALE=keep" in printed and "STALE=retrain" in printed
+    assert (status, made) == (2, set())
+    assert printed == (
+        "error: results/small holds trained runs that are stale: se-seed0 (`make status` says why); "
+        "add STALE=keep to go on with them, or STALE=retrain to train them again.\n"
+    )
 
     # Slurm is not needed to see what it would be asked for.
     status, printed, _ = reproduce(project, "small", "keep", "-n", "--workflow-profile", "profiles/slurm")

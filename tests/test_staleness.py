@@ -154,6 +154,23 @@ def test_the_status_of_every_profile_is_printed(project, monkeypatch, capsys):
     assert lines[-1] == "paper: nothing made yet"
 
 
+def test_what_becomes_of_stale_runs_is_asked_but_in_the_quick_profile(project):
+    replace(project / "profiles/quick.yaml", "epochs: 2", "epochs: 3")
+    assert not Profile("quick", project).keeps_runs("")
+    (project / "profiles/runs.yaml").write_text("paper:\n  blocks: [se]\n  seeds: [0]\n")
+    (project / "profiles/quick.yaml").rename(project / "profiles/paper.yaml")
+    (project / "results/quick").rename(project / "results/paper")
+    steps = Profile("paper", project)
+    with pytest.raises(
+        ValueError, match="runs that are stale: se-seed0 .*STALE=keep .*STALE=retrain"
+    ):
+        steps.keeps_runs("")
+    assert steps.keeps_runs("keep")
+    assert not steps.keeps_runs("retrain")
+    with pytest.raises(ValueError, match="STALE is 'yes'; choose keep or retrain"):
+        steps.keeps_runs("yes")
+
+
 def test_an_unknown_profile_is_one_line(project):
     with pytest.raises(ValueError, match="profile 'quik' is not in profiles/runs.yaml; choose one of quick"):
         Profile("quik", project)

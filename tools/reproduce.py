@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from staleness import Profile
@@ -26,18 +27,19 @@ def main(arguments: list[str]) -> int:
             # The system takes the lock back when the process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             steps = Profile(profile)
-            to_pack = not steps.finished("data") or steps.to_make_again("data", keep=False)
+            steps.keeps_runs(stale)
+            if not steps.finished("data") or steps.to_make_again("data", keep=False):
+                # By themselves: only their fingerprint says whether the runs that are there are of them.
+                status = run([str(steps.steps["data"].output), *command])
+                if status:
+                    return status
+                steps.keeps_runs(stale)
         except BlockingIOError:
             print("error: `make reproduce` is at work in this folder; wait for its end", file=sys.stderr)
             return 2
         except (ValueError, SyntaxError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-        if to_pack:
-            # By themselves: only their fingerprint says whether the runs that are there are of these data.
-            status = run([str(steps.steps["data"].output), *command])
-            if status:
-                return status
         return run(command)
 
 
@@ -47,13 +49,15 @@ def run(arguments: list[str]) -> int:
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--nolock", *arguments], start_new_session=True
     )
+
+    def hand_on(number, frame=None):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: os.killpg(process.pid, number))
+        signal.signal(number, hand_on)
     status = process.wait()
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    hand_on(signal.SIGKILL)
     if status < 0:
         print("error: Snakemake was killed; the same command goes on from there", file=sys.stderr)
     return status if status >= 0 else 128 - status

@@ -92,6 +92,22 @@ class Profile:
         """The runs that were trained to their end, but from something else than there is today."""
         return [run for run in self.runs if self.trained(run) and self.changes(run)]
 
+    def keeps_runs(self, stale: str | None) -> bool:
+        """Whether trained runs that are stale stay as they are, by the wish `stale`: keep, retrain or none.
+
+        Without a wish the profile quick trains them again. Raises ValueError, one line, if another has some,
+        or if the wish is an unknown one.
+        """
+        if stale and stale not in ("keep", "retrain"):
+            raise ValueError(f"STALE is {stale!r}; choose keep or retrain.")
+        runs = [] if stale or self.name == "quick" else self.stale_runs()
+        if runs:
+            raise ValueError(
+                f"{self.results} holds trained runs that are stale: {', '.join(runs)} "
+                "(`make status` says why); add STALE=keep to go on with them, or STALE=retrain to train them again."
+            )
+        return stale == "keep"
+
     def to_make_again(self, name: str, keep: bool) -> bool:
         """Whether a step whose output is there must be made again; with `keep`, a trained run never is."""
         if self.trained(name):
