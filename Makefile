@@ -3,6 +3,8 @@
 PROFILE ?= quick
 PYTHON ?= python3
 SNAKEMAKE_ARGS ?=
+# What to do with trained runs that are stale: keep or retrain. Nothing: quick trains them again, others ask.
+STALE ?=
 
 SHELL := /bin/bash
 BIN := $(CURDIR)/.venv/bin
@@ -15,7 +17,7 @@ export XNNLIB_CACHE := $(CURDIR)/.cache
 # Only the environment's own packages.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup reproduce campaign book pdf verify release figures test lint format clean
+.PHONY: help setup reproduce status dag campaign book pdf verify release figures test lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -23,8 +25,7 @@ help:  ## list the targets
 setup: $(STAMP)  ## make the environment in .venv (PYTHON=python3)
 
 reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|paper)
-	@snakemake --cores all --keep-going --rerun-incomplete --rerun-triggers mtime \
-	    --quiet host progress reason rules --config profile=$(PROFILE) $(SNAKEMAKE_ARGS)
+	@python tools/reproduce.py "$(PROFILE)" "$(STALE)" $(SNAKEMAKE_ARGS)
 	@echo && cat _build/$(PROFILE)/summary.txt && echo
 	@case "$(PROFILE)" in \
 	    quick) echo "The quick profile on the embedded data: not the paper's result." ;; \
@@ -32,6 +33,9 @@ reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|paper)
 	    *) echo "The $(PROFILE) profile: not the paper's full-scale result." ;; \
 	esac
 	@echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
+
+status: $(STAMP)  ## what is stale in each profile, and why
+	@python tools/staleness.py status
 
 campaign: $(STAMP)  ## the full-scale runs, in order, within MINUTES; goes on where it stopped
 	@python tools/campaign.py profiles/campaign.yaml $(if $(MINUTES),--minutes $(MINUTES))
@@ -53,6 +57,9 @@ release: book  ## one archive: book, PDF, records, weights, notebooks, checksums
 figures: $(STAMP)  ## draw figures/ and the report notebooks again, from the committed records
 	@jupyter execute --inplace --kernel_name=python3 $(REPORTS)
 	@nbstripout --keep-output --keep-count --extra-keys 'metadata.papermill cell.metadata.papermill' $(REPORTS)
+
+dag: $(STAMP)  ## draw the graph of the steps for the book again
+	@python tools/draw_graph.py
 
 test: lint  ## pytest, nbval on every notebook, a cold book build with warnings as errors, its pages and PDF
 	@pytest

@@ -2,69 +2,58 @@
 
     data ──> train (one job per block and seed) ──> report (three notebooks) ──> book
 
-The Makefile passes `--rerun-triggers mtime`: what is downstream of a record is made again when a file that
-it is made from is newer. A training run depends on nothing but its own existence, since hours of
-training must not start because a line of code, or the time stamp of a fresh clone, has changed. To train
-again, delete the run's folder.
+What is stale is decided by content, not by time stamps (tools/staleness.py): a job whose code, notebook,
+parameters, data or pinned packages have changed gets one more input, a marker that is newer than its
+output, and so do those that read its output. Every other input is `ancient`, so that neither a fresh clone
+nor a changed comment starts hours of training; outside the profile quick, a run that is trained is only
+trained again when it is asked for (STALE=retrain).
+
+profiles/default/ holds the options of a run on this machine, profiles/slurm/ those of a cluster.
 """
 
-import json
 import sys
+import time
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir, "tools")))
+from staleness import NOTEBOOKS, Profile
 
 PROFILE = config.get("profile", "quick")
 BUILD = f"_build/{PROFILE}"
 PAPER = f"{BUILD}/source"  # a copy of the book's sources that shows this profile
-NOTEBOOKS = ("design", "results", "implementation")
+try:
+    STEPS = Profile(PROFILE)
+    KEEP = STEPS.keeps_runs(config.get("stale"))
+except ValueError as error:
+    raise WorkflowError(error)
+TRAINED = [f"results/{PROFILE}/{run}/train.ipynb" for run in STEPS.runs]
 
 
-def read_yaml(name):
-    return yaml.safe_load(Path("profiles", f"{name}.yaml").read_text(encoding="utf-8"))
+def marker(step):
+    """The marker of a step whose output is there but must be made again, in a list; an empty one for others."""
+    if not STEPS.to_make_again(step, KEEP):
+        return []
+    newest = Path(BUILD, "stale", step)
+    newest.parent.mkdir(parents=True, exist_ok=True)
+    newest.write_text(str(time.time_ns()))  # Snakemake takes no notice of a file of the same content
+    return [str(newest)]
 
 
-PLAN = read_yaml("runs")
-if PROFILE not in PLAN:
-    raise WorkflowError(f"profile {PROFILE!r} is not in profiles/runs.yaml; choose one of {', '.join(PLAN)}")
-SETTINGS = read_yaml(PROFILE)
-RUNS = [f"{block}-seed{seed}" for block in PLAN[PROFILE]["blocks"] for seed in PLAN[PROFILE]["seeds"]]
-TRAINED = [f"results/{PROFILE}/{run}/train.ipynb" for run in RUNS]
-LIBRARY = [str(file) for pattern in ("*.py", "*.mplstyle") for file in Path("xnnlib").rglob(pattern)]
-PAGES = [str(file) for file in Path("book").rglob("*.*") if "__pycache__" not in file.parts]
-BOOK = ["_config.yml", "_toc.yml", "references.bib", *PAGES]
+def stale(step):
+    """An input function: the marker of the step, whose name may hold wildcards."""
+    return lambda wildcards: marker(step.format(**wildcards))
 
 
-def check_finished(run):
-    """Refuse a run that is there but is not the one asked for, before any job starts."""
-    folder = Path("results", PROFILE, run)
-    if not (folder / "train.ipynb").exists():
-        return
-    if not (folder / "record.json").exists():
-        raise WorkflowError(f"{folder} has a notebook of a run that did not finish; delete train.ipynb to go on")
-    notebook = json.loads((folder / "train.ipynb").read_text(encoding="utf-8"))
-    trained = notebook["metadata"].get("papermill", {}).get("parameters", {})
-    for name, value in SETTINGS.items():
-        if trained.get(name, value) != value:
-            raise WorkflowError(
-                f"{folder} was trained with {name} {trained[name]!r}, profiles/{PROFILE}.yaml asks for {value!r}; "
-                "delete the folder to train it again"
-            )
+def made_from(step, files):
+    """An input function: what a step is made from, which counts by its time only if it is made again anyway."""
 
+    def find(wildcards):
+        name = step.format(**wildcards)
+        return ancient(files) if STEPS.finished(name) and not marker(name) else files
 
-def data_arguments(wildcards):
-    from xnnlib.spec import recipe_for  # not at the top: it would cost every start the import of torch
-
-    recipe = recipe_for(SETTINGS["recipe"], "standard")
-    recipe = recipe.scaled(SETTINGS["epochs"], SETTINGS["batch_size"], SETTINGS["crop"])
-    names = ("dataset", "data_root", "num_classes", "train_images", "val_images")
-    given = {name: SETTINGS[name] for name in names if SETTINGS.get(name)} | {"size": recipe.resize}
-    return [argument for name, value in given.items() for argument in (f"--{name.replace('_', '-')}", value)]
-
-
-for run in RUNS:
-    check_finished(run)
+    return find
 
 
 rule all:
@@ -76,12 +65,14 @@ rule all:
 
 # Packs the images once; a data set that is not there is one error here, not one in every run.
 rule data:
+    input:
+        stale=stale("data"),
     output:
         f"{BUILD}/data.txt",
-    params:
-        arguments=data_arguments,
+    localrule: True
     shell:
-        "python -m xnnlib.data {params.arguments:q} | tee {output}"
+        "python tools/staleness.py begin {PROFILE} data && "
+        "python tools/pack_data.py {PROFILE} | tee {output}"
 
 
 # The executed notebook is the only output that Snakemake knows of: it deletes what it knows of before a
@@ -90,15 +81,18 @@ rule data:
 # what it prints the terminal gets the progress bar, which is its stderr.
 rule train:
     input:
-        ancient(f"{BUILD}/data.txt"),
+        data=made_from("{block}-seed{seed}", [f"{BUILD}/data.txt"]),
+        stale=stale("{block}-seed{seed}"),
     output:
         f"results/{PROFILE}/{{block}}-seed{{seed}}/train.ipynb",
     params:
         run=f"results/{PROFILE}/{{block}}-seed{{seed}}",
         log=f"{BUILD}/logs/{{block}}-seed{{seed}}.ipynb",
-    threads: workflow.cores or 1  # one run at a time: each takes all cores, or the GPU
+    resources:
+        gpu=1,  # on a machine without one too: one training at a time
     shell:
-        "mkdir -p {BUILD}/logs && "
+        "python tools/staleness.py begin {PROFILE} {wildcards.block}-seed{wildcards.seed} {input.stale} && "
+        "mkdir -p {BUILD}/logs {params.run} && "
         'echo "Training {wildcards.block}, seed {wildcards.seed}; see {params.run}/epochs.csv" && '
         "papermill notebooks/train.ipynb {params.log} -k python3 --no-progress-bar"
         " --log-level WARNING --stderr-file - -f profiles/{PROFILE}.yaml"
@@ -108,28 +102,29 @@ rule train:
 
 rule report:
     input:
-        "notebooks/{notebook}.ipynb",
-        LIBRARY,
-        lambda wildcards: TRAINED if wildcards.notebook == "results" else [],
+        stale=stale("{notebook}"),
+        trained=branch(lambda wildcards: wildcards.notebook == "results", made_from("results", TRAINED)),
     output:
         f"{PAPER}/notebooks/{{notebook}}.ipynb",
     params:
-        lambda wildcards: f"-p profile {PROFILE}" if wildcards.notebook == "results" else "",
+        profile=lambda wildcards: f"-p profile {PROFILE}" if wildcards.notebook == "results" else "",
+        log=f"{BUILD}/logs/{{notebook}}.ipynb",
     shell:
+        "python tools/staleness.py begin {PROFILE} {wildcards.notebook} && mkdir -p {BUILD}/logs && "
         'echo "Drawing {output}" && '
-        "papermill {input[0]} {output} -k python3 --no-progress-bar --log-level WARNING"
-        " -p figures_dir {PAPER}/figures {params}"
+        "papermill notebooks/{wildcards.notebook}.ipynb {params.log} -k python3 --no-progress-bar"
+        " --log-level WARNING -p figures_dir {PAPER}/figures {params.profile} && mv {params.log} {output}"
 
 
 rule book:
     input:
-        expand(rules.report.output, notebook=NOTEBOOKS),
-        TRAINED,
-        BOOK,
+        made=made_from("book", TRAINED + expand(rules.report.output, notebook=NOTEBOOKS)),
+        stale=stale("book"),
     output:
         f"{BUILD}/_build/html/index.html",
     shell:
         'echo "Building the book" && '
+        "python tools/staleness.py begin {PROFILE} book && "
         "rm -rf {PAPER}/book {PAPER}/results && mkdir -p {PAPER}/results && "
         "cp -R results/{PROFILE} {PAPER}/results/ && cp -R book _toc.yml references.bib {PAPER}/ && "
         "sed 's/^\\( *paper_profile:\\).*/\\1 {PROFILE}/' _config.yml > {PAPER}/_config.yml && "
@@ -139,18 +134,20 @@ rule book:
 # What `make reproduce` prints at its end, and what `make verify` checks the files by.
 rule summary:
     input:
-        TRAINED,
+        made=made_from("summary", TRAINED),
+        stale=stale("summary"),
     output:
         f"{BUILD}/summary.txt",
         f"results/{PROFILE}/SHA256SUMS",
     shell:
+        "python tools/staleness.py begin {PROFILE} summary && "
         "python -m xnnlib.verify results/{PROFILE} --write && "
         'python -c "from xnnlib import load_runs; from xnnlib.report.tables import table_3;'
         " print(table_3(load_runs('results', '{PROFILE}')))\" > {output[0]}"
 
 
 onerror:
-    for run in RUNS:
+    for run in STEPS.runs:
         if not Path("results", PROFILE, run, "train.ipynb").exists():
             crashed = Path(BUILD, "logs", f"{run}.ipynb")
             print(f"not trained: {run}" + (f", see {crashed}" if crashed.exists() else ""), file=sys.stderr)

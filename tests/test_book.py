@@ -165,6 +165,7 @@ def test_the_pages_come_in_the_papers_order(whole):
         *(f"book/{section}" for section in sections),
         "book/references",
         "book/reproduce",
+        "book/cluster",
         "book/checklist",
         "book/status",
         "book/provenance",

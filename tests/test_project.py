@@ -194,7 +194,7 @@ def test_each_make_target_has_a_help_line():
     assert [target for target, text in make_targets().items() if not text] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "book/reproduce.md"])
+@pytest.mark.parametrize("page", ["README.md", "book/reproduce.md", "book/cluster.md"])
 def test_each_make_command_that_is_told_exists(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     told = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))

@@ -1,0 +1,67 @@
+"""Run Snakemake alone in this folder, and take down what it started when it goes: `make reproduce`.
+
+A second one is refused while the first is there. A kill of Snakemake, even one that it cannot handle, ends
+the trainings that it started on this machine; the same command then goes on, with nothing to unlock.
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from staleness import Profile
+
+LOCK = Path(".snakemake") / "reproduce.lock"
+
+
+def main(arguments: list[str]) -> int:
+    """`PROFILE STALE [options of Snakemake]`: its exit status, or 2 if there is nothing to run or no turn."""
+    profile, stale, *options = arguments
+    command = ["--config", f"profile={profile}", f"stale={stale}", *options]
+    LOCK.parent.mkdir(exist_ok=True)
+    with open(LOCK, "w") as lock:
+        try:
+            # The system takes the lock back when the process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            steps = Profile(profile)
+            steps.keeps_runs(stale)
+            if not steps.finished("data") or steps.to_make_again("data", keep=False):
+                # By themselves: only their fingerprint says whether the runs that are there are of them.
+                status = run([str(steps.steps["data"].output), *command])
+                if status:
+                    return status
+                steps.keeps_runs(stale)
+        except BlockingIOError:
+            print("error: `make reproduce` is at work in this folder; wait for its end", file=sys.stderr)
+            return 2
+        except (ValueError, SyntaxError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        return run(command)
+
+
+def run(arguments: list[str]) -> int:
+    """Snakemake's exit status; nothing that it started on this machine is left when it ends."""
+    # Its own lock outlives a kill and would have to be removed by hand.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--nolock", *arguments], start_new_session=True
+    )
+
+    def hand_on(number, frame=None):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, hand_on)
+    status = process.wait()
+    hand_on(signal.SIGKILL)
+    if status < 0:
+        print("error: Snakemake was killed; the same command goes on from there", file=sys.stderr)
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,282 @@
+"""What is stale in a profile, and why: by content, never by time stamp.
+
+Each step of a profile (data, a run, a report, the book, the summary) notes what it is made from before it
+begins: the code that it imports, its notebook, its parameters, the pins of its packages, the data's
+fingerprint. It is stale when one of these is another today. A run has its note in its own folder; one that
+has none is judged by the commit that its record names, and is not stale where git does not know that.
+
+`python tools/staleness.py status` says it for every profile; `begin` is what a step calls before it starts.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from code_digests import Reader, at_commit, code_digest, code_inputs, digest, in_folder, notebook_code
+
+NOTEBOOKS = ("design", "results", "implementation")
+NOTE, RECORD = "inputs.json", ("record.json", "epochs.csv")
+DATA_SETTINGS = ("dataset", "num_classes", "train_images", "val_images", "recipe", "crop")
+IMAGES, FINGERPRINT = "the images' files", "the data's fingerprint"
+UNKNOWN = "up to date as far as is known: what it was made from was not noted"
+
+Inputs = dict[str, str]  # the digest, or the value where it is short, of each thing that a step is made from
+
+
+@dataclass(frozen=True)
+class Step:
+    """One output of a profile, what it is made from, and the steps whose outputs it reads."""
+
+    output: Path
+    note: Path
+    inputs: Callable[[], Inputs]
+    after: tuple[str, ...] = ()
+
+
+class Profile:
+    """The steps of one profile of the project in `root`, by name in their order.
+
+    Raises ValueError, one line, if there is no such profile.
+    """
+
+    def __init__(self, name: str, root: Path = Path()):
+        self.name, self.root, self.read = name, root, in_folder(root)
+        plans = yaml.safe_load(self.read("profiles/runs.yaml"))
+        if name not in plans:
+            known = ", ".join(plans)
+            raise ValueError(f"profile {name!r} is not in profiles/runs.yaml; choose one of {known}.")
+        self.settings = yaml.safe_load(self.read(f"profiles/{name}.yaml"))
+        plan = plans[name]
+        self.runs = tuple(f"{block}-seed{seed}" for block in plan["blocks"] for seed in plan["seeds"])
+        self.build, self.results = root / "_build" / name, root / "results" / name
+        self.steps = {"data": self._built("data", "data.txt", self._data)}
+        for run in self.runs:
+            folder = self.results / run
+            self.steps[run] = Step(folder / "train.ipynb", folder / NOTE, self._run)
+        for report in NOTEBOOKS:
+            runs = self.runs if report == "results" else ()
+            inputs = lambda report=report, runs=runs: self._report(report, runs)  # noqa: E731
+            self.steps[report] = self._built(report, f"source/notebooks/{report}.ipynb", inputs, runs)
+        made = (*self.runs, *NOTEBOOKS)
+        self.steps["book"] = self._built("book", "_build/html/index.html", self._book, made)
+        self.steps["summary"] = self._built("summary", "summary.txt", self._summary, self.runs)
+
+    def changes(self, name: str) -> str:
+        """What is another today than when the step was made; "" if nothing is, or if that is unknown."""
+        made, now = self._made_from(name), self.steps[name].inputs()
+        if made is None:
+            return ""
+        changes: dict[str, list[str]] = {}
+        for key in made | now:
+            # Images that are not here cannot be compared.
+            if made.get(key) != now.get(key) and (key in now or key not in (IMAGES, FINGERPRINT)):
+                changes.setdefault(_change(key, made.get(key), now.get(key)), []).append(key)
+        return "; ".join(f"{', '.join(keys)} {change}" for change, keys in changes.items())
+
+    def trained(self, name: str) -> bool:
+        """Whether the step is a run that was trained to its end; its notebook may still be missing."""
+        return name in self.runs and bool(self._record(name).get("complete"))
+
+    def finished(self, name: str) -> bool:
+        """Whether the step's output is there and whole."""
+        return self.steps[name].output.exists() and (name not in self.runs or self.trained(name))
+
+    def stale_runs(self) -> list[str]:
+        """The runs that were trained to their end, but from something else than there is today."""
+        return [run for run in self.runs if self.trained(run) and self.changes(run)]
+
+    def keeps_runs(self, stale: str | None) -> bool:
+        """Whether trained runs that are stale stay as they are, by the wish `stale`: keep, retrain or none.
+
+        Without a wish the profile quick trains them again. Raises ValueError, one line, if another has some,
+        or if the wish is an unknown one.
+        """
+        if stale and stale not in ("keep", "retrain"):
+            raise ValueError(f"STALE is {stale!r}; choose keep or retrain.")
+        runs = [] if stale or self.name == "quick" else self.stale_runs()
+        if runs:
+            raise ValueError(
+                f"{self.results} holds trained runs that are stale: {', '.join(runs)} "
+                "(`make status` says why); add STALE=keep to go on with them, or STALE=retrain to train anew."
+            )
+        return stale == "keep"
+
+    def to_make_again(self, name: str, keep: bool) -> bool:
+        """Whether a step whose output is there must be made again; with `keep`, a trained run never is."""
+        if self.trained(name):
+            return not keep and bool(self.changes(name))
+        if not self.finished(name):
+            return self.steps[name].output.exists()
+        before = self.steps[name].after
+        return bool(self.changes(name)) or any(
+            not self.finished(step) or self.to_make_again(step, keep) for step in before
+        )
+
+    def begin(self, name: str, again: bool) -> None:
+        """Note what a step is made from, before it starts; a trained run that is made `again` is put aside.
+
+        A run that goes on from a checkpoint keeps the note of its beginning.
+        """
+        step = self.steps[name]
+        if again and self.trained(name):
+            aside = self.build / "replaced" / name
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(step.note.parent, aside)
+        elif self.trained(name) or (name in self.runs and step.note.with_name("checkpoint.pt").exists()):
+            return
+        step.note.parent.mkdir(parents=True, exist_ok=True)
+        temporary = step.note.with_name(f".{step.note.name}")
+        temporary.write_text(json.dumps(step.inputs(), indent=2) + "\n", encoding="utf-8")
+        temporary.replace(step.note)
+
+    def status(self) -> Iterator[tuple[str, str]]:
+        """Each step with what there is to say of it."""
+        for name, step in self.steps.items():
+            yield name, self._run_status(name) if name in self.runs else self._status(name, step)
+
+    def _run_status(self, run: str) -> str:
+        folder, record = self.results / run, self._record(run)
+        if not record.get("complete"):
+            if record.get("diverged"):
+                return "diverged"
+            rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 0
+            return f"interrupted after epoch {rows - 1}" if rows > 1 else "missing"
+        if changes := self.changes(run):
+            return f"stale: {changes}"
+        if not self.finished(run):
+            return "trained, but its executed notebook is missing"
+        return "up to date" if self._made_from(run) else UNKNOWN
+
+    def _status(self, name: str, step: Step) -> str:
+        if not step.output.exists():
+            return "missing"
+        reasons = [self.changes(name)] if self.changes(name) else []
+        reasons += [f"{before} is missing" for before in step.after if not self.finished(before)]
+        return f"stale: {'; '.join(reasons)}" if reasons else "up to date"
+
+    def _record(self, run: str) -> dict:
+        try:
+            return json.loads((self.results / run / "record.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def _made_from(self, name: str) -> Inputs | None:
+        try:
+            made = json.loads(self.steps[name].note.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            if name not in self.runs:
+                return {}  # of no known origin: it is made again, which takes seconds
+            read = at_commit(self.root, self._record(name).get("commit", ""))
+            made = self._training(read) if read and read("notebooks/train.ipynb") else None
+        if name in self.runs and made:
+            made |= {FINGERPRINT: self._record(name).get("dataset", {}).get("fingerprint", "")}
+        return made
+
+    # What each kind of step is made from.
+
+    def _built(self, name: str, output: str, inputs: Callable, after: tuple[str, ...] = ()) -> Step:
+        return Step(self.build / output, self.build / "inputs" / f"{name}.json", inputs, after)
+
+    def _training(self, read: Reader) -> Inputs:
+        # What a run's notebook shows of it, with xnnlib.report, is no part of the training.
+        code = notebook_code(read("notebooks/train.ipynb"))
+        modules = code_inputs(read, [code], without="xnnlib.report")
+        settings = yaml.safe_load(read(f"profiles/{self.name}.yaml") or "{}")
+        own = {key: value for key, value in settings.items() if key != "data_root"}
+        return modules | {"notebooks/train.ipynb": code_digest(code)} | self._parameters(own)
+
+    def _parameters(self, settings: dict) -> Inputs:
+        return {f"{key} in profiles/{self.name}.yaml": str(value) for key, value in settings.items()}
+
+    def _run(self) -> Inputs:
+        inputs = self._training(self.read)
+        if self.finished("data") and not self.changes("data"):
+            said = (self.build / "data.txt").read_text(encoding="utf-8").split("fingerprint: ")
+            inputs |= {FINGERPRINT: said[-1].strip()}
+        return inputs
+
+    def _data(self) -> Inputs:
+        settings = {key: self.settings[key] for key in DATA_SETTINGS if key in self.settings}
+        inputs = code_inputs(self.read, [self.read("tools/pack_data.py")]) | self._parameters(settings)
+        place = Path(self.settings.get("data_root") or os.environ.get("XNNLIB_TINY_IMAGENET") or "nowhere")
+        if self.settings["dataset"] != "shapes" and place.exists():
+            stats = [(str(file), file.stat()) for file in sorted([place, *place.rglob("*")])]
+            inputs |= {IMAGES: digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])}
+        return inputs
+
+    def _report(self, report: str, runs: tuple[str, ...]) -> Inputs:
+        path = f"notebooks/{report}.ipynb"
+        text = self.read(path)
+        cells = [(cell["cell_type"], cell["source"]) for cell in json.loads(text)["cells"]]
+        records = [f"results/{self.name}/{run}/{file}" for run in runs for file in RECORD]
+        files = self._files("xnnlib/report/*.mplstyle", *records)
+        return code_inputs(self.read, [notebook_code(text)]) | {path: digest(cells)} | files
+
+    def _book(self) -> Inputs:
+        extension = [file.read_text(encoding="utf-8") for file in self.root.glob("book/_ext/*.py")]
+        reports = [f"_build/{self.name}/source/notebooks/{report}.ipynb" for report in NOTEBOOKS]
+        sources = ("_config.yml", "_toc.yml", "references.bib", "constraints.txt", "book/**/*")
+        return code_inputs(self.read, extension) | self._files(*sources, *reports) | self._run_folders()
+
+    def _summary(self) -> Inputs:
+        code = code_inputs(self.read, ["import xnnlib.verify, xnnlib.report.tables"])
+        return code | self._run_folders()
+
+    def _run_folders(self) -> Inputs:
+        return self._files(*(f"results/{self.name}/{run}/[!.]*" for run in self.runs))
+
+    def _files(self, *patterns: str) -> Inputs:
+        files = sorted(file for pattern in patterns for file in self.root.glob(pattern))
+        kept = [file for file in files if file.is_file() and "__pycache__" not in file.parts]
+        return {
+            file.relative_to(self.root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+            for file in kept
+        }
+
+
+def _change(key: str, old: str | None, new: str | None) -> str:
+    if old is None or new is None:
+        return "new" if old is None else "gone"
+    return f"was {old}, is {new}" if " in " in key else "changed"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="tools/staleness.py", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("status", help="say for each profile what is stale, and why")
+    begin = commands.add_parser("begin", help="note what a step is made from")
+    begin.add_argument("profile")
+    begin.add_argument("step", help="data, a run, a report, book or summary")
+    begin.add_argument("marker", nargs="*", help="given: put a trained run aside and train it again")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "begin":
+            Profile(options.profile).begin(options.step, bool(options.marker))
+        else:
+            print_status()
+    except (ValueError, SyntaxError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def print_status() -> None:
+    for name in yaml.safe_load(Path("profiles/runs.yaml").read_text(encoding="utf-8")):
+        lines = list(Profile(name).status())
+        if all(text == "missing" for _, text in lines):
+            print(f"{name}: nothing made yet")
+            continue
+        print(f"{name}:")
+        print(*(f"  {step:16} {text}" for step, text in lines), sep="\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
