@@ -26,8 +26,14 @@ def red(images):
     return (images[:, 0] * 0.229 + 0.485) * 255
 
 
-def epoch(split, batch_size=4, seed=0):
-    return list(train_batches(split, batch_size, 28, torch.Generator().manual_seed(seed)))
+def epoch(split, batch_size=4, seed=0, **options):
+    return list(train_batches(split, batch_size, 28, torch.Generator().manual_seed(seed), **options))
+
+
+def joined(parts):
+    """Batches, or shares of one batch, end to end."""
+    images, labels = zip(*parts, strict=True)
+    return torch.cat(images), torch.cat(labels)
 
 
 @pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
@@ -69,6 +75,34 @@ def test_saved_generator_state_resumes_exactly():
     assert not torch.equal(second[0][0], epoch(split)[0][0])
 
 
+@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+@pytest.mark.parametrize("first_batch", [0, 1, 3, 5, 6])
+def test_left_out_batches_change_no_other(sizes, first_batch):
+    _, split = split_of(sizes)
+    whole = epoch(split, batch_size=2)
+    generator, reference = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    rest = list(train_batches(split, 2, 28, generator, first_batch=first_batch))
+    assert len(rest) == max(5 - first_batch, 0)
+    for (images, labels), (others, other_labels) in zip(rest, whole[first_batch:], strict=True):
+        assert torch.equal(images, others) and torch.equal(labels, other_labels)
+    list(train_batches(split, 2, 28, reference))
+    assert torch.equal(generator.get_state(), reference.get_state())
+
+
+@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+@pytest.mark.parametrize("batch_size, processes", [(4, 2), (4, 4), (64, 5)])
+def test_shares_of_a_batch_are_the_batch(sizes, batch_size, processes):
+    _, split = split_of(sizes)
+    whole = epoch(split, batch_size)
+    shares = [epoch(split, batch_size, share=(process, processes)) for process in range(processes)]
+    for batch, (images, labels) in enumerate(whole):
+        parts = [share[batch] for share in shares]
+        assert {len(own) for _, own in parts} == {len(labels) // processes}
+        together, together_labels = joined(parts)
+        assert torch.equal(together_labels, labels)
+        torch.testing.assert_close(together, images, atol=1e-5, rtol=0)
+
+
 def test_half_of_the_crops_are_mirrored_whatever_the_box():
     """A ramp along the columns rises in a crop, and falls in a mirrored one."""
     ramp = torch.arange(32, dtype=torch.uint8).mul(8).expand(400, 3, 32, 32)
@@ -97,8 +131,24 @@ def test_val_batches_are_all_images_in_order(sizes):
     assert batches[0][0].is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("processes", [1, 3, 12])
+def test_val_shares_hold_each_image_once_in_order(processes):
+    _, split = split_of(RAGGED)
+    images, labels = joined(val_batches(split, 4, 28, 32))
+    shares = [list(val_batches(split, 4, 28, 32, share=(k, processes))) for k in range(processes)]
+    counts = [sum(len(own) for _, own in share) for share in shares]
+    assert max(counts) - min(counts) <= 1
+    together, together_labels = joined(sum(shares, []))
+    assert torch.equal(together_labels, labels)
+    torch.testing.assert_close(together, images, atol=1e-5, rtol=0)
+
+
 def test_mistakes_are_refused():
     _, split = split_of(UNIFORM)
+    with pytest.raises(UserError, match="batch_size is 4.*multiple of 3"):
+        epoch(split, share=(0, 3))
+    with pytest.raises(UserError, match="batch_size is 64: 10 images a batch .* 4 processes"):
+        epoch(split, batch_size=64, share=(0, 4))
     with pytest.raises(UserError, match="batch_size is 0"):
         epoch(split, batch_size=0)
     empty = Split(

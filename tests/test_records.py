@@ -185,20 +185,6 @@ def test_a_missing_file_is_named(tmp_path):
         records.load_run(tmp_path / "run")
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
-    make_run(tmp_path)
-    before = sorted(path.name for path in tmp_path.iterdir())
-
-    def fail(file):
-        file.write(b"half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        records.write_atomically(tmp_path / "record.json", fail)
-    assert sorted(path.name for path in tmp_path.iterdir()) == before
-    assert json.loads((tmp_path / "record.json").read_text())["block"] == "standard"
-
-
 def test_weights_read_back_within_half_precision(tmp_path):
     state = {"filter": torch.randn(8, 4), "variance": torch.tensor([1e6, 1e-9])}
     records.save_weights(tmp_path, state)

@@ -142,7 +142,7 @@ def test_saving_leaves_nothing_half_written(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(figure, "savefig", fail)
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match=r"kept.svg cannot be written \(disk full\)"):
         style.save(figure, tmp_path, "kept")
     assert (tmp_path / "kept.svg").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.pdf", "kept.svg"]

@@ -4,12 +4,10 @@ import shutil
 
 import pytest
 import torch
-from torch.nn import functional as F
 
-from xnnlib import records, training
+from xnnlib import epochs, records, training
 from xnnlib.data import load_dataset
 from xnnlib.errors import UserError
-from xnnlib.network import Network
 from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec
 
 CPU = torch.device("cpu")
@@ -45,28 +43,9 @@ def test_the_same_seed_gives_the_same_record_twice(dataset, block, tmp_path):
     assert without_times(tmp_path / "first")[1] != without_times(tmp_path / "third")[1]
 
 
-def test_an_interrupted_run_goes_on_to_the_same_result(dataset, tmp_path, monkeypatch):
-    training.fit(spec("se"), dataset, RECIPE, tmp_path / "whole", device=CPU)
-    evaluate, calls = training.evaluate, []
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return evaluate(*arguments)
-
-    monkeypatch.setattr(training, "evaluate", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        training.fit(spec("se"), dataset, RECIPE, tmp_path / "resumed", device=CPU)
-    assert not (tmp_path / "resumed" / "record.json").exists()
-    monkeypatch.setattr(training, "evaluate", evaluate)
-    training.fit(spec("se"), dataset, RECIPE, tmp_path / "resumed", device=CPU)
-    assert without_times(tmp_path / "resumed") == without_times(tmp_path / "whole")
-
-
 def test_a_complete_run_is_not_trained_again(dataset, tmp_path, monkeypatch):
     first = training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", device=CPU)
-    monkeypatch.setattr(training, "train_epoch", None)
+    monkeypatch.setattr(training, "Trainer", None)
     assert training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", device=CPU) == first
     with pytest.raises(UserError, match="holds a run with seed 0, not 5"):
         training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", seed=5, device=CPU)
@@ -75,6 +54,7 @@ def test_a_complete_run_is_not_trained_again(dataset, tmp_path, monkeypatch):
 def test_a_run_folder_holds_the_whole_story(dataset, tmp_path):
     run = training.fit(spec("se_cond"), dataset, RECIPE, tmp_path / "run", profile="quick", device=CPU)
     assert sorted(path.name for path in run.path.iterdir()) == [
+        ".lock",
         "epochs.csv",
         "record.json",
         "weights.safetensors",
@@ -94,65 +74,11 @@ def test_a_run_folder_holds_the_whole_story(dataset, tmp_path):
     assert record["device"]["type"] == "cpu" and record["versions"]["torch"] == torch.__version__
 
 
-def test_one_epoch_equals_a_plain_loop_over_torch_s_own_optimiser(dataset):
-    recipe = RECIPES["reference"].scaled(epochs=11, batch_size=8, crop=16)
-    networks, optimizers = [], []
-    for _ in range(2):
-        torch.manual_seed(3)
-        networks.append(Network("standard", 3).double())
-        optimizers.append(
-            torch.optim.SGD(networks[-1].parameters(), lr=1, momentum=0.9, nesterov=True, weight_decay=5e-5)
-        )
-    epoch = 4
-    training._logits, kept = (lambda network, images, *_: network(images.double())), training._logits
-    try:
-        loss, top1 = training.train_epoch(
-            networks[0], dataset.train, optimizers[0], recipe, epoch, torch.Generator().manual_seed(7), CPU
-        )
-    finally:
-        training._logits = kept
-    optimizers[1].param_groups[0]["lr"] = training.learning_rate(recipe, epoch)
-    losses, hits = [], []
-    batches = training.train_batches(dataset.train, 8, 16, torch.Generator().manual_seed(7), CPU)
-    for images, labels in batches:
-        logits = networks[1].train()(images.double())
-        optimizers[1].zero_grad()
-        F.cross_entropy(logits, labels).backward()
-        optimizers[1].step()
-        losses.append(F.cross_entropy(logits, labels).item())
-        hits.append((logits.argmax(1) == labels).double().mean().item())
-    assert loss == pytest.approx(sum(losses) / 3, rel=1e-6)
-    assert top1 == pytest.approx(100 * sum(hits) / 3)
-    for mine, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-12)
-
-
-def test_evaluation_counts_every_image_whatever_the_batch(dataset):
-    torch.manual_seed(0)
-    network = Network("standard", 3)
-    whole = training.evaluate(network, dataset.val, RECIPES["paper"].scaled(1, 9, 16), CPU)
-    assert training.evaluate(network, dataset.val, RECIPES["paper"].scaled(1, 4, 16), CPU) == pytest.approx(
-        whole
-    )
-
-
 def test_the_saved_weights_give_the_recorded_accuracy(dataset, tmp_path):
     run = training.fit(spec("se_cond"), dataset, RECIPE, tmp_path / "run", device=CPU)
-    loss, top1 = training.evaluate(training.load_trained(run, CPU), dataset.val, RECIPE, CPU)
+    loss, top1 = epochs.evaluate(training.load_trained(run, CPU), dataset.val, RECIPE, CPU)
     assert loss == pytest.approx(run.record["last"]["loss"], rel=1e-2)
     assert round(top1, 4) == run.record["last"]["top1"]
-
-
-def test_it_learns(dataset):
-    torch.manual_seed(0)
-    network = Network("standard", 3)
-    images, labels = next(iter(training.val_batches(dataset.val, 9, 16, 18, CPU)))
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
-    for _ in range(20):
-        optimizer.zero_grad()
-        F.cross_entropy(network.train()(images), labels).backward()
-        optimizer.step()
-    assert (network(images).argmax(1) == labels).all()
 
 
 def test_the_command_line_trains_and_explains(tmp_path, capsys, monkeypatch):

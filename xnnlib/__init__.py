@@ -1,25 +1,30 @@
 """The library behind a paper that rebuilds itself: three block variants of one small network."""
 
-from xnnlib.data import load_dataset
-from xnnlib.errors import UserError
-from xnnlib.network import Network
-from xnnlib.paths import project_path
-from xnnlib.records import load_run, load_runs
-from xnnlib.spec import BLOCKS, RECIPES, TABLE_1, NetworkSpec, Recipe, recipe_for
-from xnnlib.training import fit
+from importlib import import_module
 
-__all__ = [
-    "BLOCKS",
-    "RECIPES",
-    "TABLE_1",
-    "Network",
-    "NetworkSpec",
-    "Recipe",
-    "UserError",
-    "fit",
-    "load_dataset",
-    "load_run",
-    "load_runs",
-    "project_path",
-    "recipe_for",
-]
+# Where each name lives. They are fetched when they are used, so that what needs no torch, such as the
+# settings that the Snakefile reads, starts without its seconds.
+_HOMES = {
+    "BLOCKS": "spec",
+    "RECIPES": "spec",
+    "TABLE_1": "spec",
+    "Network": "network",
+    "NetworkSpec": "spec",
+    "Recipe": "spec",
+    "UserError": "errors",
+    "fit": "training",
+    "load_dataset": "data",
+    "load_images": "training",
+    "load_run": "records",
+    "load_runs": "records",
+    "project_path": "paths",
+    "recipe_for": "spec",
+    "train": "training",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

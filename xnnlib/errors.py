@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""The exceptions that a user meets: their own mistake, and their own interrupt."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,6 +11,17 @@ class UserError(ValueError):
         # IPython asks for this before it prints an exception: in a notebook and under papermill
         # the reader sees the line, not the library's stack.
         return [f"error: {self}"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop, by Ctrl-C or by SIGTERM, and has saved what there was to save."""
+
+    def __init__(self, message: str, exit_status: int):
+        super().__init__(message)
+        self.exit_status = exit_status
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"interrupted: {self}"]
 
 
 def choose(what: str, value: str, known: Iterable[str]) -> str:

@@ -71,6 +71,8 @@ COMPLETE = {
     "train_seconds": POSITIVE,
     "images_per_second": POSITIVE,
 }
+DIVERGED = {"epoch": COUNT, "step": COUNT, "steps_per_epoch": COUNT, "learning_rate": NUMBER}
+CHECKPOINT = {"epoch": COUNT, "step": WHOLE}
 EPOCH = {  # read from text: all are floats
     "epoch": POSITIVE,
     "learning_rate": NUMBER,
@@ -100,6 +102,11 @@ def check_record(record: object) -> None:
         last, best, epochs = record["last"]["epoch"], record["best"]["epoch"], record["epochs"]
         if last != epochs or best > epochs:
             raise ValueError(f"the last epoch is {last} and the best one is {best} of {epochs}")
+    if "diverged" in record:
+        _check(record["diverged"], DIVERGED, "diverged")
+        checkpoint = record["diverged"].get("checkpoint", {})
+        if checkpoint is not None:  # there may have been none yet
+            _check(checkpoint, CHECKPOINT, "diverged.checkpoint")
 
 
 def check_epochs(record: dict, epochs: dict[str, list[float]]) -> None:

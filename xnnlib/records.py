@@ -4,28 +4,26 @@ record.json          what ran, on what, and the result
 epochs.csv           one row an epoch, columns EPOCH_COLUMNS
 weights.safetensors  the last epoch's weights
 train.ipynb          the executed notebook, written by papermill
-checkpoint.pt        the state to resume from; removed when the run is complete
+checkpoint.pt        the state to go on from, and beside it the one before (`xnnlib.checkpoints`);
+                     both are removed when the run is complete
 """
 
 import csv
 import io
 import json
 import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import BinaryIO
 
-import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from xnnlib.errors import UserError
+from xnnlib.files import write_atomically
 from xnnlib.record_check import check_epochs, check_record
 from xnnlib.spec import BLOCKS, NetworkSpec, Recipe
 
-RECORD, EPOCHS, WEIGHTS, CHECKPOINT = "record.json", "epochs.csv", "weights.safetensors", "checkpoint.pt"
+RECORD, EPOCHS, WEIGHTS = "record.json", "epochs.csv", "weights.safetensors"
 
 # Top-1 in percent, losses in nats, the learning rate as it was when the epoch began; `seconds` is the
 # wall time of the epoch's training and validation.
@@ -80,25 +78,43 @@ def _fill_in(record: object) -> None:
 def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
     """The complete runs of a profile, by block in the paper's order, then by seed.
 
-    Raises UserError if there is none or if one is not complete.
+    Raises UserError if there is none, or if one is not complete or has diverged.
     """
     folder = Path(results_dir) / profile
     runs = [load_run(path.parent) for path in sorted(folder.glob(f"*/{RECORD}"))]
     if not runs:
         raise UserError(f"{folder} holds no run records; make them with: make reproduce PROFILE={profile}")
     for run in runs:
+        if "diverged" in run.record:
+            raise UserError(divergence(run.path, run.record["diverged"]))
         if not run.record.get("complete"):
             raise UserError(f"{run.path} is not complete; train it to the end or delete it.")
     return sorted(runs, key=lambda run: (BLOCKS.index(run.record["block"]), run.record["seed"]))
 
 
 def finished_run(run_dir: Path, wanted: dict) -> Run | None:
-    """The complete run in the folder, None if there is none. Raises UserError if it is another run."""
+    """The complete run in the folder, None if there is none.
+
+    Raises UserError if it is another run, or one that has diverged.
+    """
     if not (run_dir / RECORD).exists():
         return None
     run = load_run(run_dir)
     require_same_run(run_dir, run.record, wanted)
+    if "diverged" in run.record:
+        raise UserError(divergence(run_dir, run.record["diverged"]))
     return run
+
+
+def divergence(run_dir: Path, diverged: dict) -> str:
+    """What happened to a run whose record has `diverged`, and what to do."""
+    saved = diverged["checkpoint"]
+    kept = f"epoch {saved['epoch']}, step {saved['step']}" if saved else "none"
+    return (
+        f"{run_dir} diverged: the loss was not finite at epoch {diverged['epoch']}, step {diverged['step']} "
+        f"of {diverged['steps_per_epoch']}, learning rate {diverged['learning_rate']:.4g} (last good "
+        f"checkpoint: {kept}); delete the folder and train with a lower learning rate."
+    )
 
 
 def require_same_run(run_dir: Path, found: dict, wanted: dict) -> None:
@@ -151,37 +167,3 @@ def load_weights(run_dir: Path) -> dict[str, Tensor]:
     if not path.exists():
         raise UserError(f"{path} is missing; train the run to the end first.")
     return load_file(path)
-
-
-def save_checkpoint(run_dir: Path, state: dict) -> None:
-    """Write checkpoint.pt atomically."""
-    write_atomically(run_dir / CHECKPOINT, lambda file: torch.save(state, file))
-
-
-def load_checkpoint(run_dir: Path) -> dict | None:
-    """The state to resume from, on the CPU, or None if the run has not finished an epoch."""
-    path = run_dir / CHECKPOINT
-    if not path.exists():
-        return None
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def remove_checkpoint(run_dir: Path) -> None:
-    """Remove checkpoint.pt of a run that is complete."""
-    (run_dir / CHECKPOINT).unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to the disk and rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

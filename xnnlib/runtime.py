@@ -31,11 +31,12 @@ def keep_freed_memory() -> bool:
     return bool(libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 
-def describe_device(device: torch.device) -> dict:
-    """The record's `device`: type, name and, on a CPU, the number of threads."""
+def describe_device(device: torch.device, count: int = 1) -> dict:
+    """The record's `device`: type, name, on a CPU the threads of a process, and how many train together."""
+    several = {"count": count} if count > 1 else {}
     if device.type == "cuda":
-        return {"type": "cuda", "name": torch.cuda.get_device_name(device)}
-    return {"type": device.type, "name": _processor_name(), "threads": torch.get_num_threads()}
+        return {"type": "cuda", "name": torch.cuda.get_device_name(device)} | several
+    return {"type": device.type, "name": _processor_name(), "threads": torch.get_num_threads()} | several
 
 
 def versions() -> dict[str, str]:

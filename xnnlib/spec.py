@@ -134,6 +134,20 @@ def _require_whole(**sizes: int) -> None:
             raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
 
 
+# Wider than anything that trains, narrow enough to catch a slip of the hand.
+_RECIPE_RANGES = {
+    "warmup_epochs": (0.0, 1e4),
+    "start_learning_rate": (0.0, 100.0),
+    "peak_learning_rate": (0.0, 100.0),
+    "final_learning_rate": (0.0, 100.0),
+    "momentum": (0.0, 1.0),
+    "weight_decay": (0.0, 1.0),
+    "label_smoothing": (0.0, 1.0),
+    "smallest_crop": (0.001, 1.0),
+    "averaging_decay": (0.0, 1.0),
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A training routine: every hyper-parameter of Table 2.
@@ -141,7 +155,8 @@ class Recipe:
     `weight_decay_on` is "all" parameters or "filters", which leaves out biases and batch norm;
     `smallest_crop` is the least share of an image's area that a random crop takes; with an
     `averaging_decay` above zero, an exponential moving average of the weights, updated with it at
-    every step, is what is evaluated and kept.
+    every step, is what is evaluated and kept. `batch_norm` matters to several processes alone: is it
+    "synchronised", over the batch of all, or "per_process".
 
     Learning rates are for the batch size given here. `precision` is that of the convolutions and
     matrix products on CUDA; on a CPU every recipe runs in float32. `learning_rate_set` says whether
@@ -162,6 +177,7 @@ class Recipe:
     label_smoothing: float = 0.0
     smallest_crop: float = 0.08
     averaging_decay: float = 0.0
+    batch_norm: str = "synchronised"
     resize: int = 64
     crop: int = 56
     precision: str = "bfloat16"
@@ -170,6 +186,12 @@ class Recipe:
         choose("weight_decay_on", self.weight_decay_on, ("all", "filters"))
         choose("learning_rate_set", self.learning_rate_set, ("step", "epoch"))
         choose("precision", self.precision, ("bfloat16", "float32"))
+        choose("batch_norm", self.batch_norm, ("synchronised", "per_process"))
+        _require_whole(epochs=self.epochs, batch_size=self.batch_size, resize=self.resize, crop=self.crop)
+        for name, (low, high) in _RECIPE_RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:  # written so that NaN is outside
+                raise UserError(f"{name} is {value!r}; it must be from {low:g} to {high:g}.")
 
     def changed(self, changes: str) -> "Recipe":
         """The routine with some settings changed, as in `"label_smoothing=0.1, weight_decay=2e-4"`.

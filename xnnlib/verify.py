@@ -14,11 +14,13 @@ from tqdm import tqdm
 from xnnlib import records, runtime
 from xnnlib.bundles import CHECKSUMS
 from xnnlib.data import Dataset, load_dataset
+from xnnlib.epochs import evaluate
 from xnnlib.errors import UserError
-from xnnlib.records import Run, write_atomically
+from xnnlib.files import write_atomically
+from xnnlib.records import Run
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES, Recipe
-from xnnlib.training import evaluate, load_trained
+from xnnlib.training import load_trained
 
 # Points of top-1 between the record and an evaluation of the shipped weights: they are stored in half
 # precision, and another device rounds differently.

@@ -17,6 +17,9 @@ def train_batches(
     generator: torch.Generator,
     device: torch.device | str = "cpu",
     smallest_crop: float = 0.08,
+    *,
+    first_batch: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One shuffled epoch of random resized crops, half of them mirrored.
 
@@ -26,20 +29,34 @@ def train_batches(
     incomplete batch is left out unless it is the only one. `generator`, on the CPU, is the only source of
     randomness; the whole epoch is drawn from it and copied to the device at the start, so that nothing
     waits for the device in between. A split that is on another device is copied first.
-    Raises UserError on a batch size below one.
+
+    `first_batch`: start with that batch of the epoch; the generator is drawn from all the same, so that
+    batch k holds the same images and crops whatever was left out before it. `share`: this process's
+    number, from 0, and how many processes there are; each yields an equal run of rows of every batch, and
+    all together, given generators in the same state, one process's batches.
+
+    Raises UserError on a batch size below one, or one that the processes cannot share equally.
     """
     _check(batch_size, len(split))
+    process, processes = share
+    count = min(batch_size, len(split))
+    if count % processes:
+        raise UserError(
+            f"batch_size is {batch_size}: {count} images a batch cannot be shared equally by {processes} "
+            f"processes; make it a multiple of {processes}, at most the split's {len(split)} images."
+        )
     split = split.to(device)
     order = torch.randperm(len(split), generator=generator)
     sizes = split.images.sizes[order]
     boxes = random_resized_boxes(sizes, generator, scale=(smallest_crop, 1.0)).to(device)
     flips = (torch.rand(len(split), generator=generator) < 0.5).to(device)
     order = order.to(device)
-    for start in range(0, max(len(split) - batch_size, 0) + 1, batch_size):
-        batch = slice(start, start + batch_size)
-        images = split.images.gather(order[batch], *sizes[batch].amax(dim=0).tolist())
-        images = crop_resize(images, boxes[batch], flips[batch], crop)
-        yield normalise(images), split.labels[order[batch]]
+    for start in range(0, len(split) - count + 1, count)[first_batch:]:
+        own = slice(start + process * count // processes, start + (process + 1) * count // processes)
+        # The frame is that of the whole batch, so that sharing it changes no sum.
+        frame = sizes[start : start + count].amax(dim=0).tolist()
+        images = crop_resize(split.images.gather(order[own], *frame), boxes[own], flips[own], crop)
+        yield normalise(images), split.labels[order[own]]
 
 
 def val_batches(
@@ -48,18 +65,25 @@ def val_batches(
     crop: int,
     resize: int,
     device: torch.device | str = "cpu",
+    *,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in order, the short side resized to `resize`, the centre cut out.
 
-    Yields as `train_batches` does. Raises UserError if `crop` is larger than `resize`.
+    Yields as `train_batches` does. `share`: this process's number, from 0, and how many there are; each
+    takes one contiguous part of the split, process after process. The parts differ by one image at most,
+    and are empty where there are more processes than images.
+    Raises UserError if `crop` is larger than `resize`.
     """
     _check(batch_size, len(split))
     split = split.to(device)
     order = torch.arange(len(split), device=device)
     sizes = split.images.sizes
     sizes_on_device = sizes.to(device)
-    for start in range(0, len(split), batch_size):
-        batch = slice(start, start + batch_size)
+    process, processes = share
+    end = (process + 1) * len(split) // processes
+    for start in range(process * len(split) // processes, end, batch_size):
+        batch = slice(start, min(start + batch_size, end))
         images = split.images.gather(order[batch], *sizes[batch].amax(dim=0).tolist())
         yield normalise(centre_crop(images, sizes_on_device[batch], resize, crop)), split.labels[batch]
 

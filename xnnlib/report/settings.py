@@ -27,6 +27,7 @@ TITLES = {
     "smallest_crop": "Smallest random crop (share of the area)",
     "resize": "Short side in validation (pixels)",
     "crop": "Crop in training and validation (pixels)",
+    "batch_norm": "Batch norm on several devices",
     "precision": "Precision of convolutions and products",
 }
 

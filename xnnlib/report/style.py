@@ -14,7 +14,7 @@ import matplotlib.style
 from matplotlib.figure import Figure
 
 from xnnlib.errors import UserError
-from xnnlib.records import write_atomically
+from xnnlib.files import write_atomically
 
 STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
 

@@ -1,0 +1,159 @@
+"""Several processes that train one network together, one for each device, as torchrun starts them.
+
+Each takes its share of every batch; torch's DistributedDataParallel averages the gradients. The learning
+rate belongs to the whole batch, so that the number of processes changes nothing but the time. A process
+that torchrun did not start is alone, and nothing here does anything.
+"""
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from xnnlib.errors import UserError
+
+Result = TypeVar("Result")
+
+RESTARTS = 3  # of all processes, from the last checkpoint, after one is lost
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes the record and shows the progress."""
+    return rank() == 0
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the other processes, where torchrun started this one; leave them at the end."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Wait until every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def main_first(work: Callable[[], Result]) -> Result:
+    """Do `work` in the main process, then in the others, which find what the first has left on disk."""
+    if is_main():
+        result = work()
+        wait()
+        return result
+    wait()
+    return work()
+
+
+def summed(values: Tensor) -> Tensor:
+    """`values`, added up over all processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def parallel(network: nn.Module, batch_norm: str) -> nn.Module:
+    """The network to train with, on the device it is on: itself, or in DistributedDataParallel.
+
+    `batch_norm` is the recipe's: "synchronised" normalises over the batch of all processes, as one
+    process would; "per_process" over each share, and keeps the main process's running statistics.
+    """
+    if not dist.is_initialized():
+        return network
+    cuda = next(network.parameters()).is_cuda
+    if batch_norm == "synchronised":
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network) if cuda else _synchronised(network)
+    return DistributedDataParallel(network, device_ids=[torch.cuda.current_device()] if cuda else None)
+
+
+def launch(devices: int, arguments: list[str]) -> None:
+    """Run `python -m xnnlib.training` with `arguments` in as many processes as `devices` on this machine.
+
+    What `torchrun --standalone --nproc-per-node` does, for a notebook. Raises UserError if there are not so
+    many GPUs, or if training ended without a result.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    there = torch.cuda.device_count()
+    if torch.cuda.is_available() and devices > there:
+        raise UserError(f"devices is {devices}; this machine has {there}: ask for at most that.")
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=RESTARTS,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "xnnlib.training", *arguments)
+    except ChildFailedError as error:
+        status = max(failure.exitcode for failure in error.failures.values())
+        raise UserError(
+            f"training on {devices} devices ended with status {status}; the lines above say why."
+        ) from None
+
+
+class _Summed(torch.autograd.Function):
+    """`summed`, and the gradient that belongs to it: the sum of the processes' gradients."""
+
+    @staticmethod
+    def forward(context, values: Tensor) -> Tensor:
+        return summed(values.clone())
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> Tensor:
+        return summed(gradient.contiguous().clone())
+
+
+class _SynchronisedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over the batch of all processes on a CPU, where torch's SyncBatchNorm does not run."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(images)
+        count = images.numel() // images.shape[1] * world_size()
+        mean = _Summed.apply(images.sum((0, 2, 3))) / count
+        centred = images - mean[:, None, None]
+        variance = _Summed.apply(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale[:, None, None] + self.bias[:, None, None]
+
+
+def _synchronised(network: nn.Module) -> nn.Module:
+    """The network itself, its parameters where they are, with batch norm over all processes."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = _SynchronisedBatchNorm2d
+    return network
