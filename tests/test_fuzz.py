@@ -18,7 +18,7 @@ from small_archives import encoded
 
 from xnnlib.data import load_dataset
 from xnnlib.errors import UserError
-from xnnlib.records import load_run, save_epochs, save_record
+from xnnlib.records import divergence, load_run, save_epochs, save_record
 from xnnlib.report.numbers import numbers
 from xnnlib.report.tables import table_2, table_3
 
@@ -51,6 +51,10 @@ def written(record: dict, rows: list[dict]) -> tuple[bytes, bytes]:
 
 
 RECORD, EPOCHS = written(*example())
+DIVERGED = {"epoch": 4, "step": 7, "steps_per_epoch": 9, "learning_rate": 0.1}
+STOPPED = json.dumps(
+    json.loads(RECORD) | {"complete": False, "diverged": DIVERGED | {"checkpoint": {"epoch": 4, "step": 2}}}
+).encode()
 
 
 def places(value: object, path: tuple = ()) -> list[tuple]:
@@ -63,9 +67,9 @@ def places(value: object, path: tuple = ()) -> list[tuple]:
 PLAUSIBLE = (0, 1, 3, 0.5, 101.0, "", "se", "cpu", True, {})
 
 
-def changed(place: tuple, value: object) -> bytes:
+def changed(place: tuple, value: object, record: bytes = RECORD) -> bytes:
     """The record with another value at a place; with `...`, without it."""
-    record = json.loads(RECORD)
+    record = json.loads(record)
     *above, name = place
     inner = record
     for part in above:
@@ -138,6 +142,8 @@ def check_run(run_dir: Path, record: bytes, epochs: bytes) -> None:
     if run.record["complete"]:
         for show in (numbers, table_2, table_3):
             show([run])
+    elif "diverged" in run.record:
+        refused(UserError(divergence(run_dir, run.record["diverged"])))
 
 
 @fuzz(300)
@@ -146,11 +152,12 @@ def test_a_damaged_record_is_read_as_it_stands_or_refused(run_dir, contents):
     check_run(run_dir, *contents)
 
 
-def test_no_field_is_missed_where_it_is_not_asked_for(run_dir):
+@pytest.mark.parametrize("record", [RECORD, STOPPED], ids=["complete", "diverged"])
+def test_no_field_is_missed_where_it_is_not_asked_for(run_dir, record):
     """Each field of the record left out, and with each of a few plausible values."""
-    for place in places(json.loads(RECORD)):
+    for place in places(json.loads(record)):
         for value in (..., *PLAUSIBLE):
-            check_run(run_dir, changed(place, value), EPOCHS)
+            check_run(run_dir, changed(place, value, record), EPOCHS)
 
 
 # Zips

@@ -71,8 +71,8 @@ COMPLETE = {
     "train_seconds": POSITIVE,
     "images_per_second": POSITIVE,
 }
-PLACE = {"epoch": COUNT, "step": WHOLE}
-DIVERGED = PLACE | {"steps_per_epoch": COUNT, "learning_rate": NUMBER}
+DIVERGED = {"epoch": COUNT, "step": COUNT, "steps_per_epoch": COUNT, "learning_rate": NUMBER}
+CHECKPOINT = {"epoch": COUNT, "step": WHOLE}
 EPOCH = {  # read from text: all are floats
     "epoch": POSITIVE,
     "learning_rate": NUMBER,
@@ -97,17 +97,18 @@ def check_record(record: object) -> None:
     NetworkSpec(record["block"], **record["network"])
     if record["device"]["type"] == "cpu":
         _check(record, ON_CPU)
-    if "diverged" in record:
-        _check(record["diverged"], DIVERGED, "diverged")
-        if record["diverged"].get("checkpoint") is not None:
-            _check(record["diverged"]["checkpoint"], PLACE, "diverged.checkpoint")
-        if record["complete"]:
-            raise ValueError("it is said to have diverged and to be complete")
+    if "diverged" in record and record["complete"]:
+        raise ValueError("it is said to have diverged and to be complete")
     if record["complete"]:
         _check(record, COMPLETE)
         last, best, epochs = record["last"]["epoch"], record["best"]["epoch"], record["epochs"]
         if last != epochs or best > epochs:
             raise ValueError(f"the last epoch is {last} and the best one is {best} of {epochs}")
+    if "diverged" in record:
+        _check(record["diverged"], DIVERGED, "diverged")
+        checkpoint = record["diverged"].get("checkpoint", {})
+        if checkpoint is not None:  # there may have been none yet
+            _check(checkpoint, CHECKPOINT, "diverged.checkpoint")
 
 
 def check_epochs(record: dict, epochs: dict[str, list[float]]) -> None:

@@ -108,7 +108,7 @@ def finished_run(run_dir: Path, wanted: dict) -> Run | None:
 
 def divergence(run_dir: Path, diverged: dict) -> str:
     """What happened to a run whose record has `diverged`, and what to do."""
-    saved = diverged.get("checkpoint")
+    saved = diverged["checkpoint"]
     kept = f"epoch {saved['epoch']}, step {saved['step']}" if saved else "none"
     return (
         f"{run_dir} diverged: the loss was not finite at epoch {diverged['epoch']}, step {diverged['step']} "
