@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from statistics import mean
 
-import psutil
 import yaml
+from kernels import end_kernels
 
 from xnnlib.errors import Diverged, UserError, choose
 from xnnlib.records import load_runs
@@ -111,23 +111,17 @@ def run(job: Job, logs: Path, deadline: float) -> str:
     try:
         status = process.wait(max(0.0, deadline - time.monotonic()))
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        stop(psutil.Process(process.pid))
+        end_kernels(process.pid, GRACE)
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
         return "stopped"
     if status:
         return "failed"
     subprocess.run([sys.executable, ROOT / "tools" / "drop_progress.py", log], check=True)
     log.replace(job.folder / "train.ipynb")
     return ""
-
-
-def stop(papermill: psutil.Process) -> None:
-    """End a run: its kernel, which then saves a checkpoint, and papermill with it."""
-    kernels = papermill.children(recursive=True)
-    for process in kernels or [papermill]:
-        process.terminate()
-    _, alive = psutil.wait_procs([*kernels, papermill], GRACE)
-    for process in alive:
-        process.kill()
 
 
 def main(arguments: list[str] | None = None) -> int:

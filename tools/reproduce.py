@@ -12,8 +12,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from kernels import end_kernels
 from staleness import Profile
 
+GRACE = 10  # seconds that a training has to save
 LOCK = Path(".snakemake") / "reproduce.lock"
 
 
@@ -51,6 +53,7 @@ def run(arguments: list[str]) -> int:
     )
 
     def hand_on(number, frame=None):
+        end_kernels(process.pid, GRACE)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
 

@@ -21,6 +21,8 @@ from pathlib import Path
 import yaml
 from code_digests import Reader, at_commit, code_digest, code_inputs, digest, in_folder, notebook_code
 
+from xnnlib.settings import from_mapping
+
 NOTEBOOKS = ("design", "results", "implementation")
 NOTE, RECORD = "inputs.json", ("record.json", "epochs.csv")
 DATA_SETTINGS = ("dataset", "num_classes", "train_images", "val_images", "recipe", "crop")
@@ -53,6 +55,7 @@ class Profile:
             known = ", ".join(plans)
             raise ValueError(f"profile {name!r} is not in profiles/runs.yaml; choose one of {known}.")
         self.settings = yaml.safe_load(self.read(f"profiles/{name}.yaml"))
+        from_mapping(self.settings, f"profiles/{name}.yaml")
         plan = plans[name]
         self.runs = tuple(f"{block}-seed{seed}" for block in plan["blocks"] for seed in plan["seeds"])
         self.build, self.results = root / "_build" / name, root / "results" / name
