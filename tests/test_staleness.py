@@ -161,9 +161,7 @@ def test_what_becomes_of_stale_runs_is_asked_but_in_the_quick_profile(project):
     (project / "profiles/quick.yaml").rename(project / "profiles/paper.yaml")
     (project / "results/quick").rename(project / "results/paper")
     steps = Profile("paper", project)
-    with pytest.raises(
-        ValueError, match="runs that are stale: se-seed0 .*STALE=keep .*STALE=retrain"
-    ):
+    with pytest.raises(ValueError, match="runs that are stale: se-seed0 .*STALE=keep .*STALE=retrain"):
         steps.keeps_runs("")
     assert steps.keeps_runs("keep")
     assert not steps.keeps_runs("retrain")

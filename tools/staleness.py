@@ -104,7 +104,8 @@ class Profile:
         if runs:
             raise ValueError(
                 f"{self.results} holds trained runs that are stale: {', '.join(runs)} "
-                "(`make status` says why); add STALE=keep to go on with them, or STALE=retrain to train them again."
+                "(`make status` says why); add STALE=keep to go on with them, or STALE=retrain to train "
+                "them again."
             )
         return stale == "keep"
 
