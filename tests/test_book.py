@@ -402,7 +402,7 @@ def test_every_binding_of_the_paper_is_guarded(tmp_path):
         assert f"unknown claim '{claim}-gone'" in output and f"no page makes the claim '{claim}'" in output
     for block in BLOCKS:
         assert f"no page quotes the headline number 'macs.{block}'" in output
-    assert output.count("has no alternative text") == 8
+    assert output.count("has no alternative text") == 7
     for file in (book / "figures").glob("*.svg"):
         assert f"figures/{file.name} is older than its data" in output
 
