@@ -73,7 +73,7 @@ def test_trained_runs_of_another_profile_are_kept_until_it_is_said_what_to_do_wi
     assert (status, made) == (2, set())
     assert printed == (
         "error: results/small holds trained runs that are stale: se-seed0 (`make status` says why); "
-        "add STALE=keep to go on with them, or STALE=retrain to train them again.\n"
+        "add STALE=keep to go on with them, or STALE=retrain to train anew.\n"
     )
 
     # Slurm is not needed to see what it would be asked for.

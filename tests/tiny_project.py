@@ -66,9 +66,10 @@ mkdir -p "$4/_build/html" && echo book > "$4/_build/html/index.html" && echo boo
 
 def make_project(folder: Path) -> Path:
     """Write the project and return its root."""
-    for name in ("staleness.py", "code_digests.py", "reproduce.py"):
-        (folder / "tools").mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "tools" / name, folder / "tools" / name)
+    tools = [f"tools/{name}.py" for name in ("staleness", "code_digests", "reproduce", "kernels")]
+    for name in (*tools, *(f"xnnlib/{name}.py" for name in ("errors", "spec", "settings"))):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
     for options in ("default", "slurm"):
         shutil.copytree(ROOT / "profiles" / options, folder / "profiles" / options)
