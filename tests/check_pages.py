@@ -14,6 +14,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from machine_places import place_in
 from playwright.sync_api import sync_playwright
 
 HTML = Path(os.environ.get("XNNLIB_BOOK", Path(__file__).parents[1] / "_build" / "html")).resolve()
@@ -54,6 +55,18 @@ def test_every_internal_link_lands(page):
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_names_a_place_of_one_machine(page):
+    assert not place_in((HTML / page).read_text(encoding="utf-8"))
+
+
+def test_nothing_beside_the_pages_names_a_place_of_one_machine():
+    beside = [HTML / "searchindex.js", *HTML.glob("_sources/**/*.*"), *HTML.glob("_images/*.svg")]
+    assert len(beside) > 20
+    for file in beside:
+        assert not place_in(file.read_text(encoding="utf-8")), file
 
 
 @pytest.fixture(scope="module")

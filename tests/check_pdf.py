@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from machine_places import place_in
 from pypdf import PdfReader
 
 from xnnlib import load_runs
@@ -58,3 +59,9 @@ def test_all_fonts_are_embedded(reader):
         for descendant in font.get("/DescendantFonts", [font]):
             descriptor = descendant.get_object()["/FontDescriptor"].get_object()
             assert {"/FontFile", "/FontFile2", "/FontFile3"} & descriptor.keys(), font["/BaseFont"]
+
+
+def test_the_pdf_names_no_place_of_one_machine(reader, text):
+    assert not place_in(text)
+    assert not place_in(" ".join(str(value) for value in reader.metadata.values()))
+    assert not place_in(PDF.read_bytes().decode("latin-1"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from machine_places import place_in
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -228,17 +229,12 @@ def test_citation_has_the_version_of_the_package():
 
 
 def test_committed_text_names_no_place_of_one_machine():
-    # Taken apart, so that this file does not find itself.
-    places = re.compile(
-        "|".join(("file:" + "//", "/ho" + "me/[a-z]", "/Us" + "ers/[a-z]", "/ro" + "ot/", "/wo" + "rk/"))
-    )
     for file in tracked_files():
         try:
             text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        found = places.search(text)
-        assert not found, f"{file.relative_to(ROOT)} names {text[found.start() : found.end() + 30]!r}"
+        assert not place_in(text), f"{file.relative_to(ROOT)} names {place_in(text)!r}"
 
 
 # Data that could run code
@@ -306,3 +302,21 @@ def test_no_code_reads_what_could_run_code():
 )
 def test_code_that_could_run_code_is_found(code, unsafe):
     assert bool(unsafe_loads(code)) == unsafe
+
+
+def test_a_place_of_one_machine_is_seen():
+    for text in ("see /ho" + "me/someone/x", "file:" + "///x", f"{ROOT}/results", "/ro" + "ot/.cache"):
+        assert place_in(text)
+    assert not place_in("results/small/se-seed0, root of the project, localhost")
+
+
+# Guarantees
+
+
+def test_each_test_that_the_guarantees_name_is_there():
+    page = (ROOT / "book" / "guarantees.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+\.py)(?:::(\w+))?`", page)
+    assert len(named) > 40
+    for file, test in named:
+        text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert f"def {test}(" in text if test else "def test_" in text, f"{file}::{test}"

@@ -81,6 +81,20 @@ def test_the_saved_weights_give_the_recorded_accuracy(dataset, tmp_path):
     assert round(top1, 4) == run.record["last"]["top1"]
 
 
+def test_weights_that_do_not_fit_are_one_line(dataset, tmp_path):
+    run = training.fit(spec("se"), dataset, RECIPE, tmp_path / "run", device=CPU)
+    weights = run.path / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-100])
+    with pytest.raises(UserError, match="weights.safetensors is damaged"):
+        training.load_trained(run, CPU)
+    other = training.fit(spec("standard"), dataset, RECIPE, tmp_path / "other", device=CPU)
+    weights.write_bytes((other.path / "weights.safetensors").read_bytes())
+    with pytest.raises(UserError, match="does not hold the weights of this code's network") as error:
+        training.load_trained(run, CPU)
+    assert "\n" not in str(error.value)
+
+
 def test_the_command_line_trains_and_explains(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XNNLIB_CACHE", str(tmp_path / "cache"))
     tiny = ["--num-classes", "2", "--train-images", "8", "--val-images", "4", "--crop", "16"]

@@ -15,6 +15,7 @@ import os
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -162,8 +163,11 @@ def save_weights(run_dir: Path, state: dict[str, Tensor]) -> None:
 
 
 def load_weights(run_dir: Path) -> dict[str, Tensor]:
-    """The state that save_weights wrote. Raises UserError if it is not there."""
+    """The state that save_weights wrote. Raises UserError if it is not there or damaged."""
     path = Path(run_dir) / WEIGHTS
     if not path.exists():
         raise UserError(f"{path} is missing; train the run to the end first.")
-    return load_file(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); fetch it again or train the run again.") from error

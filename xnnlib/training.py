@@ -111,9 +111,18 @@ def train(settings: Settings, dataset: Dataset | None = None) -> records.Run:
 
 
 def load_trained(run: records.Run, device: torch.device | None = None) -> Network:
-    """The network of a complete run with its last epoch's weights."""
+    """The network of a complete run with its last epoch's weights.
+
+    Raises UserError if they are missing, damaged or another network's.
+    """
     network = Network(run.record["block"], **run.record["network"])
-    network.load_state_dict(records.load_weights(run.path))
+    try:
+        network.load_state_dict(records.load_weights(run.path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{run.path / records.WEIGHTS} does not hold the weights of this code's network "
+            f"({str(error).splitlines()[-1].strip()}); train the run again."
+        ) from error
     return network.to(device or runtime.pick_device(), memory_format=memory_format(run.record["block"]))
 
 
