@@ -80,9 +80,9 @@ def test_batch_norm_of_each_process_alone_is_another_recipe(one, tmp_path):
 
 
 def test_a_lost_process_is_replaced_from_the_checkpoint(tmp_path):
-    finish(train_with(standalone(2), tmp_path / "whole"))
+    finish(train_with(standalone(2), tmp_path / "whole", "--epochs=2"))
     run = tmp_path / "run"
-    process = train_with(standalone(2, restarts=3), run, "--checkpoint-seconds=0")
+    process = train_with(standalone(2, restarts=3), run, "--epochs=2", "--checkpoint-seconds=0")
     while not (run / CHECKPOINT).exists():
         assert process.poll() is None
         time.sleep(0.01)

@@ -205,3 +205,11 @@ def test_another_run_in_the_folder_is_refused_by_what_differs(tmp_path, change, 
     records.require_same_run(tmp_path, found, found)
     with pytest.raises(UserError, match=words):
         records.require_same_run(tmp_path, found, found | change)
+
+
+def test_a_loss_that_is_vast_but_finite_can_be_read(tmp_path):
+    record, rows = example()
+    rows[1]["val_loss"] = 3e32
+    records.save_record(tmp_path, record)
+    records.save_epochs(tmp_path, rows)
+    assert records.load_run(tmp_path).epochs["val_loss"][1] == 3e32

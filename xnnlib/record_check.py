@@ -6,13 +6,13 @@ Other fields are let pass: records may say more than is read.
 
 from collections.abc import Callable
 from dataclasses import fields
+from math import isfinite
 from reprlib import repr as shortened
 from typing import NamedTuple, get_type_hints
 
 from xnnlib.spec import BLOCKS, NetworkSpec, Recipe
 
-# Above it a count is no count; below it every number is finite and fits 64 bits.
-_LIMIT = 2**63
+_LIMIT = 2**63  # above it a count is no count
 
 
 class _Kind(NamedTuple):
@@ -22,7 +22,9 @@ class _Kind(NamedTuple):
 
 def _number(words: str, kind: type, holds: Callable[[float], bool]) -> _Kind:
     def of_kind(value: object) -> bool:
-        return isinstance(value, kind) and not isinstance(value, bool) and value < _LIMIT and holds(value)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return False
+        return (value < _LIMIT if isinstance(value, int) else isfinite(value)) and holds(value)
 
     return _Kind(words, of_kind)
 
