@@ -108,6 +108,27 @@ def test_the_settings_start_as_many_processes_as_devices(tmp_path):
     assert train(from_arguments(options, "", "")).record["device"]["count"] == 2
 
 
+def test_ctrl_c_stops_all_processes_with_one_line(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "xnnlib.training",
+        *TINY.split(),
+        "--epochs=400",
+        "--checkpoint-seconds=0",
+    ]
+    command += ["--devices=2", f"--run-dir={tmp_path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        while not (tmp_path / CHECKPOINT).exists():
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "interrupted: stopped; the same command goes on from the last checkpoint." in output
+    assert "Traceback" not in output
+
+
 def test_a_batch_that_cannot_be_shared_is_refused_before_any_work(tmp_path):
     with pytest.raises(UserError, match="batch_size is 9; it must be a multiple of devices, 2."):
         Settings(batch_size=9, devices=2, run_dir=str(tmp_path))

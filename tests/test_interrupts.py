@@ -7,13 +7,12 @@ import pytest
 from xnnlib.interrupts import Interrupts
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_is_remembered(number, status):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_remembered(number):
     with Interrupts() as interrupts:
         assert interrupts.received is None
         os.kill(os.getpid(), number)
         assert interrupts.received == number
-        assert interrupts.exit_status == status
 
 
 def test_the_second_ctrl_c_interrupts():

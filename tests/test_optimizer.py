@@ -49,3 +49,13 @@ def test_the_average_follows_weights_and_statistics_by_the_formula():
 
 def test_no_average_unless_the_recipe_has_one():
     assert make_average(Network("standard", 3), Recipe("r")) is None
+
+
+def test_no_momentum_is_plain_descent():
+    weight = torch.nn.Parameter(torch.ones(1))
+    module = torch.nn.Module()
+    module.weight = weight
+    optimizer = make_optimizer(module, Recipe("r", momentum=0.0, weight_decay=0.0))
+    weight.grad = torch.ones(1)
+    optimizer.step()
+    assert weight.item() == pytest.approx(1 - Recipe("r").start_learning_rate)

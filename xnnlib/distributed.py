@@ -6,10 +6,12 @@ that torchrun did not start is alone, and nothing here does anything.
 """
 
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -17,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from xnnlib.errors import UserError
+from xnnlib.errors import Interrupted, UserError
 
 Result = TypeVar("Result")
 
@@ -31,12 +33,16 @@ def world_size() -> int:
 
 def rank() -> int:
     """Which of them this is, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return int(os.environ["RANK"]) if _started_by_torchrun() else 0
 
 
 def processes_here() -> int:
     """How many of them are on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_initialized() else 1
+
+
+def _started_by_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def is_main() -> bool:
@@ -47,12 +53,13 @@ def is_main() -> bool:
 @contextmanager
 def joined() -> Iterator[None]:
     """Join the other processes, where torchrun started this one; leave them at the end."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not _started_by_torchrun():
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    # Long enough for the main process to pack a large data set while the others wait.
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(hours=6))
     try:
         yield
     finally:
@@ -82,6 +89,23 @@ def summed(values: Tensor) -> Tensor:
     return values
 
 
+def share_buffers(network: nn.Module) -> None:
+    """Give every process the main one's buffers: batch norm's statistics, where each has its own."""
+    if dist.is_initialized():
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def agree(values: list[int], device: torch.device) -> bool:
+    """Whether `values` are the same in every process."""
+    mine = torch.tensor(values, device=device)
+    lowest, highest = mine.clone(), mine.clone()
+    if dist.is_initialized():
+        dist.all_reduce(lowest, dist.ReduceOp.MIN)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+    return bool((lowest == highest).all())
+
+
 def parallel(network: nn.Module, batch_norm: str) -> nn.Module:
     """The network to train with, on the device it is on: itself, or in DistributedDataParallel.
 
@@ -100,8 +124,10 @@ def launch(devices: int, arguments: list[str]) -> None:
     """Run `python -m xnnlib.training` with `arguments` in as many processes as `devices` on this machine.
 
     What `torchrun --standalone --nproc-per-node` does, for a notebook. Raises UserError if there are not so
-    many GPUs, or if training ended without a result.
+    many GPUs, or if training ended without a result; Interrupted after Ctrl-C or SIGTERM.
     """
+    # Imported here: they take a second, which only this needs.
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -117,13 +143,21 @@ def launch(devices: int, arguments: list[str]) -> None:
         rdzv_endpoint="localhost:0",
         max_restarts=RESTARTS,
     )
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         elastic_launch(config, sys.executable)("-m", "xnnlib.training", *arguments)
+    except SignalException as error:
+        raise Interrupted(
+            "stopped; the same command goes on from the last checkpoint.", error.sigval
+        ) from None
     except ChildFailedError as error:
         status = max(failure.exitcode for failure in error.failures.values())
         raise UserError(
             f"training on {devices} devices ended with status {status}; the lines above say why."
         ) from None
+    finally:
+        for number, handler in handlers.items():  # the launcher leaves its own behind
+            signal.signal(number, handler)
 
 
 class _Summed(torch.autograd.Function):

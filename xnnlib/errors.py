@@ -20,9 +20,9 @@ class Diverged(UserError):
 class Interrupted(KeyboardInterrupt):
     """Training was asked to stop, by Ctrl-C or by SIGTERM, and has saved what there was to save."""
 
-    def __init__(self, message: str, exit_status: int):
+    def __init__(self, message: str, signal_number: int):
         super().__init__(message)
-        self.exit_status = exit_status
+        self.exit_status = 128 + signal_number  # what a shell expects: 130 for Ctrl-C
 
     def _render_traceback_(self) -> list[str]:
         return [f"interrupted: {self}"]

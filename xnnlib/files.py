@@ -1,5 +1,6 @@
 """Files that are never half written, and folders that one process works in at a time."""
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -80,5 +81,8 @@ def _flush_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that do not do it for folders
+            raise
     finally:
         os.close(descriptor)

@@ -26,11 +26,6 @@ class Interrupts:
     def __exit__(self, *_) -> None:
         self._restore()
 
-    @property
-    def exit_status(self) -> int:
-        """What a shell expects of a process that the received signal ended: 130 for Ctrl-C."""
-        return 128 + self.received
-
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()

@@ -22,7 +22,11 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
             {"params": [weight for weight in weights if weight.ndim == 1], "weight_decay": 0.0},
         ]
     return torch.optim.SGD(
-        groups, lr=recipe.start_learning_rate, momentum=recipe.momentum, nesterov=True, fused=True
+        groups,
+        lr=recipe.start_learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        fused=True,
     )
 
 

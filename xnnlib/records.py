@@ -123,12 +123,10 @@ def require_same_run(run_dir: Path, found: dict, wanted: dict) -> None:
     for name in IDENTITY:
         if found[name] == wanted[name]:
             continue
-        if isinstance(wanted[name], dict):
-            fields = [f for f in wanted[name] if found[name].get(f) != wanted[name][f]]
-            name, found, wanted = f"{name} {fields[0]}", found[name], wanted[name]
-            old, new = found.get(fields[0]), wanted[fields[0]]
-        else:
-            old, new = found[name], wanted[name]
+        old, new = found[name], wanted[name]
+        if isinstance(new, dict):
+            field = next(key for key in old | new if old.get(key) != new.get(key))
+            name, old, new = f"{name} {field}", old.get(field), new.get(field)
         raise UserError(
             f"{run_dir} holds a run with {name} {old!r}, not {new!r}; choose another run_dir or delete it."
         )

@@ -74,8 +74,9 @@ class Settings:
         return NetworkSpec(**{name: getattr(self, name) for name in names})
 
     def recorded(self) -> dict:
-        """Every setting, defaults included, but for the places on this machine."""
-        return {name: value for name, value in asdict(self).items() if name not in ("data_root", "run_dir")}
+        """Every setting, defaults included, but for places and the number of devices, which the run knows."""
+        left_out = ("data_root", "run_dir", "devices")
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def arguments(self) -> list[str]:
         """The command line that asks for the same, on the device that it runs on."""
@@ -162,5 +163,7 @@ def _check(parameter, value) -> None:
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{name} is {value!r}; it must be {_WORDS[kind]}.")
     least = parameter.metadata["at_least"]
-    if least is not None and not least <= value < float("inf"):
-        raise UserError(f"{name} is {value!r}; it must be at least {least:g}.")
+    if least is not None and not least <= value < 2**63:  # written so that NaN is outside
+        raise UserError(
+            f"{name} is {value!r}; it must be at least {least:g}, and a number that fits 64 bits."
+        )

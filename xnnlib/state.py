@@ -51,6 +51,7 @@ class TrainingState:
             "rows": self.rows,
             "clocks": self.clocks,
             "sums": vars(self.sums),
+            "place": self.place,
         }
 
     def load_state_dict(self, state: dict) -> None:

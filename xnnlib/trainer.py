@@ -11,7 +11,7 @@ from tqdm import tqdm
 from xnnlib import checkpoints, distributed, records, runtime
 from xnnlib.data import Dataset, Split, placed
 from xnnlib.epochs import Sums, evaluate, steps_of, train_epoch
-from xnnlib.errors import Diverged, Interrupted
+from xnnlib.errors import Diverged, Interrupted, UserError
 from xnnlib.interrupts import Interrupts
 from xnnlib.schedule import learning_rate
 from xnnlib.spec import NetworkSpec, Recipe
@@ -58,6 +58,11 @@ class Trainer:
             "commit": runtime.commit(),
         }
         saved = checkpoints.load_checkpoint(self.run_dir)
+        place = saved["state"]["place"] if saved else {"epoch": 0, "step": 0}
+        if not distributed.agree(list(place.values()), self.device):
+            raise UserError(
+                f"{self.run_dir} does not hold the same checkpoint for all processes; put it where all see."
+            )
         if not saved:
             started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             return record | {"parameters": parameters} | here | {"started": started}
@@ -87,11 +92,16 @@ class Trainer:
                 disable=not distributed.is_main(),
             ) as bar,
         ):
-            for epoch in range(len(state.rows), recipe.epochs):
-                bar.set_description(
-                    f"{self.record['block']} epoch {epoch + 1}/{recipe.epochs}", refresh=False
-                )
-                self._epoch(epoch, bar, interrupts)
+            try:
+                for epoch in range(len(state.rows), recipe.epochs):
+                    name = f"{self.record['block']} epoch {epoch + 1}/{recipe.epochs}"
+                    bar.set_description(name, refresh=False)
+                    self._epoch(epoch, bar, interrupts)
+            except RuntimeError:
+                # The main process has saved and gone: the others, asked to stop as well, lose touch with it.
+                if interrupts.received and not distributed.is_main():
+                    raise Interrupted("the main process has stopped.", interrupts.received) from None
+                raise
         return self._finish()
 
     def _epoch(self, epoch: int, bar: tqdm, interrupts: Interrupts) -> None:
@@ -111,7 +121,7 @@ class Trainer:
             if interrupts.received:
                 raise Interrupted(
                     f"stopped and saved at {_words(state.place)}; the same command goes on from there.",
-                    interrupts.exit_status,
+                    interrupts.received,
                 )
 
         train_epoch(
@@ -128,6 +138,7 @@ class Trainer:
         )
         self._require_finite()
         trained = time.perf_counter()
+        distributed.share_buffers(state.result)
         val_loss, val_top1 = evaluate(state.result, self.val_split, recipe, self.device)
         self._require_finite(val_loss)
         seconds = time.perf_counter() - start

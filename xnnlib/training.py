@@ -95,6 +95,10 @@ def train(settings: Settings, dataset: Dataset | None = None) -> records.Run:
 
     Raises UserError and Interrupted as `fit` does.
     """
+    if settings.devices > 1 and distributed.world_size() > 1:
+        raise UserError(
+            "devices is for one process that starts the others; torchrun has started them already."
+        )
     if settings.devices > 1:
         distributed.launch(settings.devices, settings.arguments())
         return records.load_run(project_path(settings.run_dir))
@@ -138,7 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as why:
-        print(f"interrupted: {why}", file=sys.stderr)
+        if distributed.is_main():
+            print(f"interrupted: {why}", file=sys.stderr)
         return why.exit_status
     return 0
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import torch
@@ -78,6 +79,8 @@ class StoredImages:
 
     def read(self, indices: Tensor, pinned: bool = False) -> PackedImages:
         """Images `indices` (B,) in the CPU's memory, page-locked if `pinned`."""
+        if not len(indices):
+            return PackedImages(torch.empty(0, dtype=torch.uint8), self.sizes[:0])
         sizes, starts = self.sizes[indices], self.starts[indices]
         lengths = 3 * sizes.prod(dim=1)
         ends = lengths.cumsum(0)
@@ -118,7 +121,9 @@ class StoredImages:
                 return images, stream.record_event() if stream else None
 
         pending = deque()
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="read-ahead") as pool:
+        # A new thread is on the first GPU, whichever its process is on.
+        here = (torch.cuda.set_device, (device,)) if stream else (None, ())
+        with ThreadPoolExecutor(_READERS, "read-ahead", *here) as pool:
             try:
                 for frame in frames:
                     pending.append(pool.submit(load, frame))
@@ -142,15 +147,26 @@ def _received(images: Tensor, copied: "torch.cuda.Event | None", device: torch.d
 
 
 def free_memory(device: torch.device | str) -> int:
-    """Bytes that the device, or for the CPU this machine, has to give."""
+    """Bytes that the device, or for the CPU this machine or this process's share of it, has to give."""
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             kibibytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-        return 1024 * int(kibibytes)
+        return min(1024 * int(kibibytes), _control_group_room())
     except (OSError, StopIteration):  # not Linux
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _control_group_room() -> float:
+    """Bytes that the control group of this process, such as a container's or a Slurm job's, has left."""
+    try:
+        group = Path("/proc/self/cgroup").read_text(encoding="ascii").split("0::/")[1].strip()
+        folder = Path("/sys/fs/cgroup", group)
+        most, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
+        return most - used
+    except (OSError, IndexError, ValueError):  # no control group of this kind, or "max": no limit
+        return float("inf")
 
 
 def placed(split: Split, device: torch.device | str, memory_share: float = 0.5) -> Split:
