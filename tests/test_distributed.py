@@ -103,9 +103,11 @@ def test_two_nodes_meet_at_an_address(tmp_path):
     assert records.load_run(tmp_path).record["device"]["count"] == 2
 
 
-def test_the_settings_start_as_many_processes_as_devices(tmp_path):
+def test_the_settings_start_as_many_processes_as_devices_and_share_the_cores(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
     options = [*TINY.split(), "--devices=2", "--epochs=1", f"--run-dir={tmp_path}"]
-    assert train(from_arguments(options, "", "")).record["device"]["count"] == 2
+    device = train(from_arguments(options, "", "")).record["device"]
+    assert device["count"] == 2 and device["threads"] <= max(1, os.cpu_count() // 2)
 
 
 def test_ctrl_c_stops_all_processes_with_one_line(tmp_path):
