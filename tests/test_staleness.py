@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 from staleness import Profile, main
 from tiny_project import NOTEBOOKS, leave_record, make_everything, make_project, write_notebook
 
+ROOT = Path(__file__).resolve().parents[1]
 RUNS = {"standard-seed0", "se-seed0"}
 MADE = RUNS | {"results", "book", "summary"}
 
@@ -152,6 +155,14 @@ def test_the_status_of_every_profile_is_printed(project, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["quick:", "  data             stale: xnnlib.images changed"]
     assert lines[-1] == "paper: nothing made yet"
+
+
+@pytest.mark.parametrize("profile", yaml.safe_load((ROOT / "profiles/runs.yaml").read_text()))
+def test_every_step_of_the_real_project_can_be_judged(profile):
+    steps = Profile(profile, ROOT)
+    assert [name for name, _ in steps.status()] == list(steps.steps)
+    for step in steps.steps.values():
+        assert step.inputs(), step.output  # also what no output asks for yet
 
 
 def test_what_becomes_of_stale_runs_is_asked_but_in_the_quick_profile(project):
