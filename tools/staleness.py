@@ -25,7 +25,7 @@ from xnnlib.settings import from_mapping
 
 NOTEBOOKS = ("design", "results", "implementation")
 NOTE, RECORD = "inputs.json", ("record.json", "epochs.csv")
-DATA_SETTINGS = ("dataset", "num_classes", "train_images", "val_images", "recipe", "crop")
+DATA_SETTINGS = ("dataset", "num_classes", "train_images", "val_images", "hold_out", "recipe", "crop")
 IMAGES, FINGERPRINT = "the images' files", "the data's fingerprint"
 UNKNOWN = "up to date as far as is known: what it was made from was not noted"
 
@@ -54,8 +54,8 @@ class Profile:
         if name not in plans:
             known = ", ".join(plans)
             raise ValueError(f"profile {name!r} is not in profiles/runs.yaml; choose one of {known}.")
-        self.settings = yaml.safe_load(self.read(f"profiles/{name}.yaml"))
-        from_mapping(self.settings, f"profiles/{name}.yaml")
+        profile = f"profiles/{name}.yaml"
+        self.settings = from_mapping(yaml.safe_load(self.read(profile)), profile)
         plan = plans[name]
         self.runs = tuple(f"{block}-seed{seed}" for block in plan["blocks"] for seed in plan["seeds"])
         self.build, self.results = root / "_build" / name, root / "results" / name
@@ -207,10 +207,10 @@ class Profile:
         return inputs
 
     def _data(self) -> Inputs:
-        settings = {key: self.settings[key] for key in DATA_SETTINGS if key in self.settings}
+        settings = {key: getattr(self.settings, key) for key in DATA_SETTINGS}
         inputs = code_inputs(self.read, [self.read("tools/pack_data.py")]) | self._parameters(settings)
-        place = Path(self.settings.get("data_root") or os.environ.get("XNNLIB_TINY_IMAGENET") or "nowhere")
-        if self.settings["dataset"] != "shapes" and place.exists():
+        place = Path(self.settings.data_root or os.environ.get("XNNLIB_TINY_IMAGENET") or "nowhere")
+        if self.settings.dataset != "shapes" and place.exists():
             stats = [(str(file), file.stat()) for file in sorted([place, *place.rglob("*")])]
             inputs |= {IMAGES: digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])}
         return inputs
