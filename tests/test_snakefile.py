@@ -1,6 +1,7 @@
 """The graph of jobs, on a project whose steps take no time: what runs, what does not, and how it goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -59,7 +60,8 @@ def test_a_change_of_the_code_makes_its_runs_and_what_reads_them_again_and_a_tim
         os.utime(file)
     (project / "xnnlib/training.py").write_text("import torch\n\n\ndef fit():\n    return 2\n")
     assert reproduce(project, "quick", "")[::2] == (0, {"standard", "se", "results", "book"})
-    assert (project / "_build/quick/replaced/se-seed0/record.json").exists()
+    for name in ("record.json", "train.ipynb"):
+        assert (project / "_build/quick/replaced/se-seed0" / name).exists()
     assert {text for _, text in Profile("quick", project).status()} == {"up to date"}
 
 
@@ -83,6 +85,10 @@ def test_trained_runs_of_another_profile_are_kept_until_it_is_said_what_to_do_wi
     assert "wildcards: block=standard, seed=0" in job
     resources = job.split("resources:")[1].splitlines()[0]
     assert "gpu=1" in resources and "cpus_per_task=8" in resources and "runtime=720" in resources
+
+    _, printed, _ = reproduce(project, "small", "retrain", "-n")
+    assert re.search(r"updated input files:\s+train", printed)
+    assert (project / "results/small/se-seed0/train.ipynb").exists()
 
 
 def test_after_a_kill_nothing_is_left_and_the_same_command_goes_on(project):

@@ -122,6 +122,13 @@ class Profile:
             not self.finished(step) or self.to_make_again(step, keep) for step in before
         )
 
+    def put_aside(self, run: str) -> None:
+        """Keep a run that is to be trained again, in the place of the one that was kept before."""
+        aside = self.build / "replaced" / run
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(self.results / run, aside)
+
     def begin(self, name: str, again: bool) -> None:
         """Note what a step is made from, before it starts; a trained run that is made `again` is put aside.
 
@@ -129,10 +136,7 @@ class Profile:
         """
         step = self.steps[name]
         if again and self.trained(name):
-            aside = self.build / "replaced" / name
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(step.note.parent, aside)
+            self.put_aside(name)
         elif self.trained(name) or (name in self.runs and step.note.with_name("checkpoint.pt").exists()):
             return
         step.note.parent.mkdir(parents=True, exist_ok=True)
