@@ -137,7 +137,7 @@ class Profile:
         step = self.steps[name]
         if again and self.trained(name):
             self.put_aside(name)
-        elif self.trained(name) or (name in self.runs and step.note.with_name("checkpoint.pt").exists()):
+        elif self.trained(name) or self._goes_on(name):
             return
         step.note.parent.mkdir(parents=True, exist_ok=True)
         temporary = step.note.with_name(f".{step.note.name}")
@@ -154,8 +154,8 @@ class Profile:
         if not record.get("complete"):
             if record.get("diverged"):
                 return "diverged"
-            rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 0
-            return f"interrupted after epoch {rows - 1}" if rows > 1 else "missing"
+            rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 1
+            return f"interrupted in epoch {rows}" if self._goes_on(run) else "missing"
         if changes := self.changes(run):
             return f"stale: {changes}"
         if not self.finished(run):
@@ -168,6 +168,10 @@ class Profile:
         reasons = [self.changes(name)] if self.changes(name) else []
         reasons += [f"{before} is missing" for before in step.after if not self.finished(before)]
         return f"stale: {'; '.join(reasons)}" if reasons else "up to date"
+
+    def _goes_on(self, name: str) -> bool:
+        # The newest checkpoint, or the one before it where a kill left no other.
+        return name in self.runs and any((self.results / name).glob("checkpoint*.pt"))
 
     def _record(self, run: str) -> dict:
         try:
