@@ -171,6 +171,15 @@ def test_every_step_of_the_real_project_can_be_judged(profile):
         assert step.inputs(), step.output  # also what no output asks for yet
 
 
+def test_the_images_are_looked_through_once(project, monkeypatch):
+    (project / "images").mkdir()
+    replace(project / "profiles/quick.yaml", "shapes", f"folder\ndata_root: {project}/images")
+    seen, walk = [], Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda path, pattern: seen.append(path) or walk(path, pattern))
+    assert dict(Profile("quick", project).status())["data"].startswith("stale: dataset")
+    assert seen.count(project / "images") == 1
+
+
 def test_what_becomes_of_stale_runs_is_asked_but_in_the_quick_profile(project):
     replace(project / "profiles/quick.yaml", "epochs: 2", "epochs: 3")
     assert not Profile("quick", project).keeps_runs("")

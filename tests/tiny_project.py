@@ -48,7 +48,8 @@ NOTEBOOKS = {
     "results": "from xnnlib import load_runs\nfrom xnnlib.report.curves import color\n",
     "implementation": "import xnnlib.report.tables\n",
 }
-# Says what it was called for, and leaves what a run or a report leaves; `fail` and `wait` name a block.
+# Says what it was called for, and leaves what a run or a report leaves; `fail` and `wait` name a block. A
+# training says from when to when it was at work.
 PAPERMILL = f"""#!{sys.executable}
 import json, pathlib, sys, time
 source, log, *options = sys.argv[1:]
@@ -62,6 +63,10 @@ pathlib.Path(log).write_text(json.dumps({{"cells": []}}))
 if pathlib.Path("fail").exists() and pathlib.Path("fail").read_text() == name:
     sys.exit(1)
 if "run_dir" in values:
+    begin = time.monotonic()
+    time.sleep(0.5)
+    with open("trainings", "a") as trainings:
+        print(begin, time.monotonic(), file=trainings)
     record = {{"complete": True, "dataset": {{"fingerprint": "abc"}}, "commit": "unknown"}}
     pathlib.Path(values["run_dir"], "record.json").write_text(json.dumps(record))
     pathlib.Path(values["run_dir"], "epochs.csv").write_text("epoch\\n1\\n2\\n")
@@ -74,7 +79,7 @@ mkdir -p "$4/_build/html" && echo book > "$4/_build/html/index.html" && echo boo
 def make_project(folder: Path) -> Path:
     """Write the project and return its root."""
     tools = [f"tools/{name}.py" for name in ("staleness", "code_digests", "reproduce", "kernels")]
-    for name in (*tools, *(f"xnnlib/{name}.py" for name in ("errors", "spec", "settings"))):
+    for name in (*tools, *(f"xnnlib/{name}.py" for name in ("errors", "files", "spec", "settings"))):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     shutil.copy(ROOT / "Snakefile", folder / "Snakefile")

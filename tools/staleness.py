@@ -16,11 +16,13 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
 from code_digests import Reader, at_commit, code_digest, code_inputs, digest, in_folder, notebook_code
 
+from xnnlib.files import write_atomically
 from xnnlib.settings import from_mapping
 
 NOTEBOOKS = ("design", "results", "implementation")
@@ -59,7 +61,7 @@ class Profile:
         plan = plans[name]
         self.runs = tuple(f"{block}-seed{seed}" for block in plan["blocks"] for seed in plan["seeds"])
         self.build, self.results = root / "_build" / name, root / "results" / name
-        self.steps = {"data": self._built("data", "data.txt", self._data)}
+        self.steps = {"data": self._built("data", "data.txt", cache(self._data))}
         for run in self.runs:
             folder = self.results / run
             self.steps[run] = Step(folder / "train.ipynb", folder / NOTE, self._run)
@@ -139,10 +141,8 @@ class Profile:
             self.put_aside(name)
         elif self.trained(name) or self._goes_on(name):
             return
-        step.note.parent.mkdir(parents=True, exist_ok=True)
-        temporary = step.note.with_name(f".{step.note.name}")
-        temporary.write_text(json.dumps(step.inputs(), indent=2) + "\n", encoding="utf-8")
-        temporary.replace(step.note)
+        note = json.dumps(step.inputs(), indent=2) + "\n"
+        write_atomically(step.note, lambda file: file.write(note.encode()))
 
     def status(self) -> Iterator[tuple[str, str]]:
         """Each step with what there is to say of it."""
