@@ -146,6 +146,15 @@ rule summary:
         " print(table_3(load_runs('results', '{PROFILE}')))\" > {output[0]}"
 
 
+# Before a job deletes its output, the executed notebook. A dry run does not come here.
+onstart:
+    if not workflow.touch:
+        for job in workflow.dag.needrun_jobs():
+            run = f"{job.wildcards.block}-seed{job.wildcards.seed}" if job.rule.name == "train" else ""
+            if STEPS.trained(run) and STEPS.to_make_again(run, KEEP):
+                STEPS.put_aside(run)
+
+
 onerror:
     for run in STEPS.runs:
         if not Path("results", PROFILE, run, "train.ipynb").exists():

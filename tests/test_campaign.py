@@ -100,7 +100,7 @@ def test_a_mistake_in_the_list_is_one_line_before_any_work(tmp_path, entries, wo
 @pytest.fixture
 def tiny(tmp_path):
     """A campaign of one run that takes seconds."""
-    base = {"profile": "x", "recipe": "paper", "dataset": "shapes", "num_classes": 2, "train_images": 20}
+    base = {"profile": "x", "recipe": "paper", "dataset": "shapes", "num_classes": 2, "train_images": 200}
     base |= {"val_images": 8, "epochs": 1, "batch_size": 10, "crop": 16}
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
     entry = {"results": "tiny", "base": "base", "blocks": ["standard"], "seeds": [0]}
@@ -115,11 +115,12 @@ def test_a_campaign_runs_once_and_keeps_to_its_time(tiny, capsys, monkeypatch):
     start = time.monotonic()
     assert campaign.main([*command, "--minutes", "0.01"]) == 1
     assert time.monotonic() - start < 20
-    assert "the time is up" in capsys.readouterr().out
-    assert campaign.main(command) == 0
     run = tiny / "results" / "tiny" / "standard-seed0"
+    assert "the time is up" in capsys.readouterr().out
+    assert not (run / "record.json").exists()  # papermill was still starting
+    assert campaign.main(command) == 0
     record = json.loads((run / "record.json").read_text())
-    assert record["profile"] == "tiny" and record["dataset"]["train_images"] == 18
+    assert record["profile"] == "tiny" and record["dataset"]["train_images"] == 180
     assert record["network"]["width"] == 0.5 and record["recipe"]["label_smoothing"] == 0.1
     assert (run / "train.ipynb").exists()
     capsys.readouterr()

@@ -1,33 +1,34 @@
 """The data that a profile's runs train on are those that are packed before them."""
 
-from pathlib import Path
-
 import pytest
-import yaml
-from pack_data import arguments
+from pack_data import main
 
-PROFILES = Path(__file__).resolve().parents[1] / "profiles"
+from xnnlib import load_images
+from xnnlib.settings import Settings
+
+PROFILE = "dataset: shapes\nnum_classes: 3\ntrain_images: 60\nval_images: 9\ncrop: 28\n"
 
 
 @pytest.mark.parametrize(
-    ("profile", "expected"),
-    [
-        ("quick", "--dataset shapes --num-classes 10 --train-images 2000 --val-images 500 --size 32"),
-        ("small", "--dataset tiny-imagenet --num-classes 10 --size 64"),
-    ],
+    ("more", "counts"), [("", "60 training and 9"), ("hold_out: true\n", "54 training and 6")]
 )
-def test_a_profiles_data_set(profile, expected):
-    settings = yaml.safe_load((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8"))
-    assert " ".join(arguments(settings)) == expected
+def test_what_a_run_loads_is_packed_and_told(tmp_path, monkeypatch, capsys, more, counts):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XNNLIB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/own.yaml").write_text(PROFILE + more)
+    assert main("own") == 0
+    images = load_images(Settings(num_classes=3, train_images=60, val_images=9, crop=28, hold_out=bool(more)))
+    assert capsys.readouterr().out == (
+        f"shapes: 3 classes\n{counts} validation images\nfingerprint: {images.fingerprint}\n"
+    )
+    (packed,) = (tmp_path / "cache").glob("*.safetensors")  # the run's, by the same key
 
 
-def test_the_place_of_the_images_is_handed_on():
-    settings = {
-        "recipe": "paper",
-        "epochs": 2,
-        "batch_size": 16,
-        "crop": 56,
-        "dataset": "folder",
-        "data_root": "a b",
-    }
-    assert arguments(settings) == ["--dataset", "folder", "--data-root", "a b", "--size", "64"]
+def test_a_data_set_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/own.yaml").write_text("dataset: folder\ndata_root: nowhere\n")
+    assert main("own") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and told.count("\n") == 1 and "nowhere" in told

@@ -52,6 +52,14 @@ def test_each_profile_is_known_in_every_name(path):
     assert from_mapping(yaml.safe_load(path.read_text(encoding="utf-8")), str(path)).profile == path.stem
 
 
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_a_profile_sets_what_the_notebook_would_set_otherwise(path):
+    """Or its data would be packed by the settings' defaults and trained on by the notebook's."""
+    own = {"profile", "run_dir", *yaml.safe_load(path.read_text(encoding="utf-8"))}
+    defaults = Settings()
+    assert {name for name, value in parameters_cell().items() if value != getattr(defaults, name)} <= own
+
+
 def test_the_data_sources_are_those_that_can_be_loaded():
     assert SOURCES == ("shapes", *FILE_SOURCES)
 

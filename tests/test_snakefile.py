@@ -1,6 +1,7 @@
 """The graph of jobs, on a project whose steps take no time: what runs, what does not, and how it goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,9 +59,14 @@ def test_a_change_of_the_code_makes_its_runs_and_what_reads_them_again_and_a_tim
     for file in (project / "xnnlib").rglob("*.py"):
         os.utime(file)
     (project / "xnnlib/training.py").write_text("import torch\n\n\ndef fit():\n    return 2\n")
-    assert reproduce(project, "quick", "")[::2] == (0, {"standard", "se", "results", "book"})
-    assert (project / "_build/quick/replaced/se-seed0/record.json").exists()
+    options = ("--cores", "4", "--set-threads", "train=1")
+    assert reproduce(project, "quick", "", *options)[::2] == (0, {"standard", "se", "results", "book"})
+    for name in ("record.json", "train.ipynb"):
+        assert (project / "_build/quick/replaced/se-seed0" / name).exists()
     assert {text for _, text in Profile("quick", project).status()} == {"up to date"}
+    # No two trainings share a GPU, whatever the number of cores.
+    first, second = sorted(_numbers(line) for line in _text(project / "trainings").splitlines())
+    assert first[1] <= second[0]
 
 
 def test_trained_runs_of_another_profile_are_kept_until_it_is_said_what_to_do_with_them(project):
@@ -84,13 +90,17 @@ def test_trained_runs_of_another_profile_are_kept_until_it_is_said_what_to_do_wi
     resources = job.split("resources:")[1].splitlines()[0]
     assert "gpu=1" in resources and "cpus_per_task=8" in resources and "runtime=720" in resources
 
+    _, printed, _ = reproduce(project, "small", "retrain", "-n")
+    assert re.search(r"updated input files:\s+train", printed)
+    assert (project / "results/small/se-seed0/train.ipynb").exists()
+
 
 def test_after_a_kill_nothing_is_left_and_the_same_command_goes_on(project):
     (project / "wait").write_text("se")
     first = start(project, "quick", "")
     wait_for(lambda: "se\n" in _text(project / "calls"))
     second = start(project, "quick", "")
-    assert "`make reproduce` is at work in this folder" in second.communicate(timeout=120)[0]
+    assert f".snakemake is in use by process {first.pid}" in second.communicate(timeout=120)[0]
     assert second.returncode == 2
 
     (snakemake,) = _children(first.pid)
@@ -103,11 +113,6 @@ def test_after_a_kill_nothing_is_left_and_the_same_command_goes_on(project):
     status, _, made = reproduce(project, "quick", "")
     assert status == 0 and "se" in made
     assert (project / "_build/quick/_build/html/index.html").exists()
-
-
-def test_no_two_trainings_share_a_gpu_unasked():
-    options = (ROOT / "profiles/default/config.yaml").read_text()
-    assert "resources:\n  - gpu=1\n" in options
 
 
 def test_the_books_graph_is_that_of_the_snakefile(project, monkeypatch):
@@ -127,6 +132,10 @@ def wait_for(condition) -> None:
 
 def _text(file: Path) -> str:
     return file.read_text() if file.exists() else ""
+
+
+def _numbers(line: str) -> list[float]:
+    return [float(number) for number in line.split()]
 
 
 def _all_processes() -> list[int]:

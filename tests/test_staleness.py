@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 from staleness import Profile, main
 from tiny_project import NOTEBOOKS, leave_record, make_everything, make_project, write_notebook
 
+ROOT = Path(__file__).resolve().parents[1]
 RUNS = {"standard-seed0", "se-seed0"}
 MADE = RUNS | {"results", "book", "summary"}
 
@@ -94,15 +97,20 @@ def test_a_run_without_a_note_is_judged_by_its_commit(project):
     assert Profile("quick", project).stale_runs() == ["se-seed0"]
 
 
-def test_what_is_not_whole_is_said_to_be_so(project):
+@pytest.mark.parametrize("checkpoint", ["checkpoint.pt", "checkpoint-previous.pt"])
+def test_what_is_not_whole_is_said_to_be_so(project, checkpoint):
     results = project / "results/quick"
     leave_record(results / "se-seed0", complete=False, diverged={"epoch": 2})
     (results / "standard-seed0/record.json").unlink()
+    assert dict(Profile("quick", project).status())["standard-seed0"] == "missing"  # nothing to go on from
+    (results / "standard-seed0" / checkpoint).touch()
     told = dict(Profile("quick", project).status())
     assert told["se-seed0"] == "diverged"
-    assert told["standard-seed0"] == "interrupted after epoch 2"
+    assert told["standard-seed0"] == "interrupted in epoch 3"
     assert "se-seed0 is missing" in told["results"]
     assert told["design"] == "up to date"
+    (results / "standard-seed0/epochs.csv").unlink()
+    assert dict(Profile("quick", project).status())["standard-seed0"] == "interrupted in epoch 1"
 
 
 def test_a_trained_run_is_made_again_unless_it_is_kept_and_so_is_what_reads_it(project):
@@ -121,10 +129,11 @@ def test_the_run_that_is_replaced_is_put_aside(project):
     assert steps.changes("se-seed0") == "the data's fingerprint changed"  # no record yet
 
 
-def test_a_run_that_goes_on_keeps_the_note_of_its_beginning(project):
+@pytest.mark.parametrize("checkpoint", ["checkpoint.pt", "checkpoint-previous.pt"])
+def test_a_run_that_goes_on_keeps_the_note_of_its_beginning(project, checkpoint):
     run = project / "results/quick/se-seed0"
     (run / "record.json").unlink()
-    (run / "checkpoint.pt").touch()
+    (run / checkpoint).touch()
     replace(project / "xnnlib/layers.py", "gate = 1", "gate = 2")
     Profile("quick", project).begin("se-seed0", again=False)
     leave_record(run)
@@ -152,6 +161,23 @@ def test_the_status_of_every_profile_is_printed(project, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["quick:", "  data             stale: xnnlib.images changed"]
     assert lines[-1] == "paper: nothing made yet"
+
+
+@pytest.mark.parametrize("profile", yaml.safe_load((ROOT / "profiles/runs.yaml").read_text()))
+def test_every_step_of_the_real_project_can_be_judged(profile):
+    steps = Profile(profile, ROOT)
+    assert [name for name, _ in steps.status()] == list(steps.steps)
+    for step in steps.steps.values():
+        assert step.inputs(), step.output  # also what no output asks for yet
+
+
+def test_the_images_are_looked_through_once(project, monkeypatch):
+    (project / "images").mkdir()
+    replace(project / "profiles/quick.yaml", "shapes", f"folder\ndata_root: {project}/images")
+    seen, walk = [], Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda path, pattern: seen.append(path) or walk(path, pattern))
+    assert dict(Profile("quick", project).status())["data"].startswith("stale: dataset")
+    assert seen.count(project / "images") == 1
 
 
 def test_what_becomes_of_stale_runs_is_asked_but_in_the_quick_profile(project):

@@ -15,7 +15,14 @@ from staleness import Profile
 ROOT = Path(__file__).resolve().parents[1]
 
 FILES = {
-    "xnnlib/__init__.py": "from xnnlib.records import load_runs\nfrom xnnlib.training import fit\n",
+    "xnnlib/__init__.py": """from importlib import import_module
+
+_HOMES = {"fit": "training", "load_runs": "records"}
+
+
+def __getattr__(name):
+    return getattr(import_module(f"xnnlib.{_HOMES[name]}"), name)
+""",
     "xnnlib/training.py": "import torch\n\nfrom xnnlib.layers import gate\n\n\ndef fit():\n    return gate\n",
     "xnnlib/layers.py": '"""Layers."""\n\ngate = 1  # a gate\n',
     "xnnlib/records.py": "def load_runs(*names):\n    return []\n",
@@ -41,7 +48,8 @@ NOTEBOOKS = {
     "results": "from xnnlib import load_runs\nfrom xnnlib.report.curves import color\n",
     "implementation": "import xnnlib.report.tables\n",
 }
-# Says what it was called for, and leaves what a run or a report leaves; `fail` and `wait` name a block.
+# Says what it was called for, and leaves what a run or a report leaves; `fail` and `wait` name a block. A
+# training says from when to when it was at work.
 PAPERMILL = f"""#!{sys.executable}
 import json, pathlib, sys, time
 source, log, *options = sys.argv[1:]
@@ -55,6 +63,10 @@ pathlib.Path(log).write_text(json.dumps({{"cells": []}}))
 if pathlib.Path("fail").exists() and pathlib.Path("fail").read_text() == name:
     sys.exit(1)
 if "run_dir" in values:
+    begin = time.monotonic()
+    time.sleep(0.5)
+    with open("trainings", "a") as trainings:
+        print(begin, time.monotonic(), file=trainings)
     record = {{"complete": True, "dataset": {{"fingerprint": "abc"}}, "commit": "unknown"}}
     pathlib.Path(values["run_dir"], "record.json").write_text(json.dumps(record))
     pathlib.Path(values["run_dir"], "epochs.csv").write_text("epoch\\n1\\n2\\n")
@@ -67,7 +79,7 @@ mkdir -p "$4/_build/html" && echo book > "$4/_build/html/index.html" && echo boo
 def make_project(folder: Path) -> Path:
     """Write the project and return its root."""
     tools = [f"tools/{name}.py" for name in ("staleness", "code_digests", "reproduce", "kernels")]
-    for name in (*tools, *(f"xnnlib/{name}.py" for name in ("errors", "spec", "settings"))):
+    for name in (*tools, *(f"xnnlib/{name}.py" for name in ("errors", "files", "spec", "settings"))):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     shutil.copy(ROOT / "Snakefile", folder / "Snakefile")

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 
 import yaml
-from kernels import end_kernels
+from kernels import GRACE, end_papermill
 
 from xnnlib.errors import Diverged, UserError, choose
 from xnnlib.records import load_runs
@@ -23,7 +23,6 @@ from xnnlib.settings import from_mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = ("results", "base", "blocks", "seeds", "parameters", "candidates", "best_of")
-GRACE = 20  # seconds that a stopped run has to save and to end
 
 
 @dataclass(frozen=True)
@@ -111,11 +110,7 @@ def run(job: Job, logs: Path, deadline: float) -> str:
     try:
         status = process.wait(max(0.0, deadline - time.monotonic()))
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        end_kernels(process.pid, GRACE)
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        end_papermill(process, GRACE)
         return "stopped"
     if status:
         return "failed"

@@ -5,20 +5,23 @@ from pathlib import Path
 
 import yaml
 
-from xnnlib.data.__main__ import main
-from xnnlib.spec import recipe_for
-
-ARGUMENTS = ("dataset", "data_root", "num_classes", "train_images", "val_images")
+from xnnlib import UserError, load_images
+from xnnlib.settings import from_mapping
 
 
-def arguments(settings: dict) -> list[str]:
-    """The options of `python -m xnnlib.data` for the data set that a run with these settings asks for."""
-    recipe = recipe_for(settings["recipe"], "standard")
-    recipe = recipe.scaled(settings["epochs"], settings["batch_size"], settings["crop"])
-    given = {name: settings[name] for name in ARGUMENTS if settings.get(name)} | {"size": recipe.resize}
-    return [str(part) for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
+def main(name: str) -> int:
+    """What a run of the profile loads, loaded as a run does; 2 if it cannot be."""
+    profile = Path("profiles", f"{name}.yaml")
+    try:
+        images = load_images(from_mapping(yaml.safe_load(profile.read_text(encoding="utf-8")), profile))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{images.name}: {len(images.class_names)} classes")
+    print(f"{len(images.train):,} training and {len(images.val):,} validation images")
+    print(f"fingerprint: {images.fingerprint}")
+    return 0
 
 
 if __name__ == "__main__":
-    profile = Path("profiles", f"{sys.argv[1]}.yaml")
-    sys.exit(main(arguments(yaml.safe_load(profile.read_text(encoding="utf-8")))))
+    sys.exit(main(sys.argv[1]))

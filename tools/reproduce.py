@@ -4,7 +4,6 @@ A second one is refused while the first is there. A kill of Snakemake, even one 
 the trainings that it started on this machine; the same command then goes on, with nothing to unlock.
 """
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -12,22 +11,18 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from kernels import end_kernels
+from kernels import GRACE, end_kernels
 from staleness import Profile
 
-GRACE = 10  # seconds that a training has to save
-LOCK = Path(".snakemake") / "reproduce.lock"
+from xnnlib.files import held
 
 
 def main(arguments: list[str]) -> int:
     """`PROFILE STALE [options of Snakemake]`: its exit status, or 2 if there is nothing to run or no turn."""
     profile, stale, *options = arguments
     command = ["--config", f"profile={profile}", f"stale={stale}", *options]
-    LOCK.parent.mkdir(exist_ok=True)
-    with open(LOCK, "w") as lock:
-        try:
-            # The system takes the lock back when the process ends, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        with held(Path(".snakemake")):
             steps = Profile(profile)
             steps.keeps_runs(stale)
             if not steps.finished("data") or steps.to_make_again("data", keep=False):
@@ -35,14 +30,11 @@ def main(arguments: list[str]) -> int:
                 status = run([str(steps.steps["data"].output), *command])
                 if status:
                     return status
-                steps.keeps_runs(stale)
-        except BlockingIOError:
-            print("error: `make reproduce` is at work in this folder; wait for its end", file=sys.stderr)
-            return 2
-        except (ValueError, SyntaxError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        return run(command)
+                Profile(profile).keeps_runs(stale)
+            return run(command)
+    except (ValueError, SyntaxError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def run(arguments: list[str]) -> int:

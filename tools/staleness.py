@@ -16,16 +16,18 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
 from code_digests import Reader, at_commit, code_digest, code_inputs, digest, in_folder, notebook_code
 
+from xnnlib.files import write_atomically
 from xnnlib.settings import from_mapping
 
 NOTEBOOKS = ("design", "results", "implementation")
 NOTE, RECORD = "inputs.json", ("record.json", "epochs.csv")
-DATA_SETTINGS = ("dataset", "num_classes", "train_images", "val_images", "recipe", "crop")
+DATA_SETTINGS = ("dataset", "num_classes", "train_images", "val_images", "hold_out", "recipe", "crop")
 IMAGES, FINGERPRINT = "the images' files", "the data's fingerprint"
 UNKNOWN = "up to date as far as is known: what it was made from was not noted"
 
@@ -54,12 +56,12 @@ class Profile:
         if name not in plans:
             known = ", ".join(plans)
             raise ValueError(f"profile {name!r} is not in profiles/runs.yaml; choose one of {known}.")
-        self.settings = yaml.safe_load(self.read(f"profiles/{name}.yaml"))
-        from_mapping(self.settings, f"profiles/{name}.yaml")
+        profile = f"profiles/{name}.yaml"
+        self.settings = from_mapping(yaml.safe_load(self.read(profile)), profile)
         plan = plans[name]
         self.runs = tuple(f"{block}-seed{seed}" for block in plan["blocks"] for seed in plan["seeds"])
         self.build, self.results = root / "_build" / name, root / "results" / name
-        self.steps = {"data": self._built("data", "data.txt", self._data)}
+        self.steps = {"data": self._built("data", "data.txt", cache(self._data))}
         for run in self.runs:
             folder = self.results / run
             self.steps[run] = Step(folder / "train.ipynb", folder / NOTE, self._run)
@@ -122,6 +124,13 @@ class Profile:
             not self.finished(step) or self.to_make_again(step, keep) for step in before
         )
 
+    def put_aside(self, run: str) -> None:
+        """Keep a run that is to be trained again, in the place of the one that was kept before."""
+        aside = self.build / "replaced" / run
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(self.results / run, aside)
+
     def begin(self, name: str, again: bool) -> None:
         """Note what a step is made from, before it starts; a trained run that is made `again` is put aside.
 
@@ -129,16 +138,11 @@ class Profile:
         """
         step = self.steps[name]
         if again and self.trained(name):
-            aside = self.build / "replaced" / name
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(step.note.parent, aside)
-        elif self.trained(name) or (name in self.runs and step.note.with_name("checkpoint.pt").exists()):
+            self.put_aside(name)
+        elif self.trained(name) or self._goes_on(name):
             return
-        step.note.parent.mkdir(parents=True, exist_ok=True)
-        temporary = step.note.with_name(f".{step.note.name}")
-        temporary.write_text(json.dumps(step.inputs(), indent=2) + "\n", encoding="utf-8")
-        temporary.replace(step.note)
+        note = json.dumps(step.inputs(), indent=2) + "\n"
+        write_atomically(step.note, lambda file: file.write(note.encode()))
 
     def status(self) -> Iterator[tuple[str, str]]:
         """Each step with what there is to say of it."""
@@ -150,8 +154,8 @@ class Profile:
         if not record.get("complete"):
             if record.get("diverged"):
                 return "diverged"
-            rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 0
-            return f"interrupted after epoch {rows - 1}" if rows > 1 else "missing"
+            rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 1
+            return f"interrupted in epoch {rows}" if self._goes_on(run) else "missing"
         if changes := self.changes(run):
             return f"stale: {changes}"
         if not self.finished(run):
@@ -164,6 +168,10 @@ class Profile:
         reasons = [self.changes(name)] if self.changes(name) else []
         reasons += [f"{before} is missing" for before in step.after if not self.finished(before)]
         return f"stale: {'; '.join(reasons)}" if reasons else "up to date"
+
+    def _goes_on(self, name: str) -> bool:
+        # The newest checkpoint, or the one before it where a kill left no other.
+        return name in self.runs and any((self.results / name).glob("checkpoint*.pt"))
 
     def _record(self, run: str) -> dict:
         try:
@@ -207,10 +215,10 @@ class Profile:
         return inputs
 
     def _data(self) -> Inputs:
-        settings = {key: self.settings[key] for key in DATA_SETTINGS if key in self.settings}
+        settings = {key: getattr(self.settings, key) for key in DATA_SETTINGS}
         inputs = code_inputs(self.read, [self.read("tools/pack_data.py")]) | self._parameters(settings)
-        place = Path(self.settings.get("data_root") or os.environ.get("XNNLIB_TINY_IMAGENET") or "nowhere")
-        if self.settings["dataset"] != "shapes" and place.exists():
+        place = Path(self.settings.data_root or os.environ.get("XNNLIB_TINY_IMAGENET") or "nowhere")
+        if self.settings.dataset != "shapes" and place.exists():
             stats = [(str(file), file.stat()) for file in sorted([place, *place.rglob("*")])]
             inputs |= {IMAGES: digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])}
         return inputs

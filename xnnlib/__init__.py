@@ -14,7 +14,7 @@ _HOMES = {
     "UserError": "errors",
     "fit": "training",
     "load_dataset": "data",
-    "load_images": "training",
+    "load_images": "data",
     "load_run": "records",
     "load_runs": "records",
     "project_path": "paths",

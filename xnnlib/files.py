@@ -55,7 +55,7 @@ def held(folder: Path) -> Iterator[None]:
         lock = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (closing it is what frees the folder)
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written ({error.strerror}); choose another run_dir or make it writable."
+            f"{folder} cannot be written ({error.strerror}); choose another folder or make it writable."
         ) from error
     with lock:
         try:
@@ -64,7 +64,7 @@ def held(folder: Path) -> Iterator[None]:
             lock.seek(0)
             raise UserError(
                 f"{folder} is in use by {lock.read().strip() or 'another process'}; "
-                "wait for it, end it, or choose another run_dir."
+                "wait for it, end it, or choose another folder."
             ) from None
         except OSError:
             pass

@@ -196,7 +196,7 @@ class Trainer:
             "epochs": self.recipe.epochs,
             "last": {"epoch": rows[-1]["epoch"], "top1": rows[-1]["val_top1"], "loss": rows[-1]["val_loss"]},
             "best": {"top1": best["val_top1"], "epoch": best["epoch"]},
-            "train_seconds": round(clocks["total"], 1),
+            "train_seconds": round(clocks["total"], 3),
             "images_per_second": round(images / clocks["training"], 1),
             "complete": True,
         }

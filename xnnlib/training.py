@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from xnnlib import distributed, records, runtime
-from xnnlib.data import Dataset, load_dataset
+from xnnlib.data import Dataset, load_images
 from xnnlib.errors import Interrupted, UserError
 from xnnlib.files import held
 from xnnlib.network import Network
@@ -75,19 +75,6 @@ def fit(
                 ).train()
     say(f"{spec.block}, seed {seed}: already complete, not trained again.")
     return finished
-
-
-def load_images(settings: Settings) -> Dataset:
-    """The images that the settings name. Raises UserError as `load_dataset` does."""
-    dataset = load_dataset(
-        settings.dataset,
-        settings.data_root,
-        settings.num_classes,
-        settings.train_images,
-        settings.val_images,
-        size=settings.routine.resize,
-    )
-    return dataset.held_out() if settings.hold_out else dataset
 
 
 def train(settings: Settings, dataset: Dataset | None = None) -> records.Run:

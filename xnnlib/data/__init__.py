@@ -7,7 +7,7 @@ for images, labels in train_batches(dataset.train, 64, 56, torch.Generator(), "c
 
 from xnnlib.data.batches import train_batches, val_batches
 from xnnlib.data.images import Dataset, PackedImages, Split
-from xnnlib.data.load import SOURCES, load_dataset
+from xnnlib.data.load import SOURCES, load_dataset, load_images
 from xnnlib.data.stream import placed
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "PackedImages",
     "Split",
     "load_dataset",
+    "load_images",
     "placed",
     "train_batches",
     "val_batches",

@@ -11,7 +11,7 @@ from xnnlib.data.images import Dataset
 from xnnlib.data.pack import pack_files
 from xnnlib.data.sources import FILE_SOURCES, select
 from xnnlib.errors import UserError, choose
-from xnnlib.settings import SOURCES
+from xnnlib.settings import SOURCES, Settings
 
 
 def load_dataset(
@@ -67,6 +67,19 @@ def load_dataset(
         return pack_files(name, select(source.listing(), *counts), size, progress, pixels)
 
     return cache.create(path, identity, pack, progress)
+
+
+def load_images(settings: Settings) -> Dataset:
+    """The images that the settings name. Raises UserError as `load_dataset` does."""
+    dataset = load_dataset(
+        settings.dataset,
+        settings.data_root,
+        settings.num_classes,
+        settings.train_images,
+        settings.val_images,
+        size=settings.routine.resize,
+    )
+    return dataset.held_out() if settings.hold_out else dataset
 
 
 def _whole(parameter: str, value: int, at_least: int) -> int:
