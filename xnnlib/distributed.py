@@ -23,7 +23,8 @@ from xnnlib.errors import Interrupted, UserError
 
 Result = TypeVar("Result")
 
-RESTARTS = 3  # of all processes, from the last checkpoint, after one is lost
+# Of all processes, from the last checkpoint, after one is lost. On a CPU the restart was seen to hang.
+RESTARTS = 3
 
 
 def world_size() -> int:
