@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kill_and_resume import TINY
+from kill_and_resume import TINY, result
 from safetensors.torch import load_file
 
 from xnnlib import records
@@ -77,6 +77,23 @@ def test_batch_norm_of_each_process_alone_is_another_recipe(one, tmp_path):
     alone = "--recipe-changes=batch_norm=per_process"
     finish(train_with(standalone(2), tmp_path, "--block=se_cond", "--epochs=1", alone))
     assert (curve(tmp_path)[0] - curve(one)[0])[2].abs() > 1e-3  # the training loss
+
+
+def test_a_lost_process_is_replaced_from_the_checkpoint(tmp_path):
+    finish(train_with(standalone(2), tmp_path / "whole", "--epochs=2"))
+    run = tmp_path / "run"
+    process = train_with(standalone(2, restarts=3), run, "--epochs=2", "--checkpoint-seconds=0")
+    while not (run / CHECKPOINT).exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    lost = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()[
+        -1
+    ]
+    os.kill(int(lost), signal.SIGKILL)
+    assert "going on from epoch" in finish(process)
+    ran, whole = result(run), result(tmp_path / "whole")
+    del ran[0]["parameters"], whole[0]["parameters"]  # checkpoint_seconds
+    assert ran == whole
 
 
 def test_two_nodes_meet_at_an_address(tmp_path):

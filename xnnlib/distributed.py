@@ -23,7 +23,7 @@ from xnnlib.errors import Interrupted, UserError
 
 Result = TypeVar("Result")
 
-# Of all processes, from the last checkpoint, after one is lost. On a CPU the restart was seen to hang.
+# Of all processes, from the last checkpoint, after one is lost.
 RESTARTS = 3
 
 
@@ -63,11 +63,41 @@ def joined() -> Iterator[None]:
         # More threads than cores wait for each other: a step then takes ten times as long.
         torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["LOCAL_WORLD_SIZE"])))
     # Long enough for the main process to pack a large data set while the others wait.
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(hours=6))
+    store, this, all_of_them = _meeting_place()
+    dist.init_process_group(
+        "nccl" if torch.cuda.is_available() else "gloo",
+        store=store,
+        rank=this,
+        world_size=all_of_them,
+        timeout=timedelta(hours=6),
+    )
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _meeting_place() -> tuple[dist.Store, int, int]:
+    """A store in which this start's processes find each other, this one's rank, and how many there are.
+
+    torchrun's own store outlives a restart, and in it the addresses of processes that are gone, which hang
+    the new ones (github.com/pytorch/pytorch/issues/135712). So the main process opens a store for each start.
+    """
+    store, this, all_of_them = next(dist.rendezvous("env://"))
+    if os.environ["TORCHELASTIC_USE_AGENT_STORE"] != "True":
+        return store, this, all_of_them
+    host = os.environ["MASTER_ADDR"]
+    if this == 0:
+        own = dist.TCPStore(host, 0, all_of_them, is_master=True, wait_for_workers=False)
+        store.set("xnnlib/port", str(own.port))
+        return own, this, all_of_them
+    while True:
+        port = int(store.get("xnnlib/port"))
+        try:
+            own = dist.TCPStore(host, port, all_of_them, timeout=timedelta(seconds=2))
+        except dist.DistNetworkError:
+            continue  # a start before this one wrote that port, and its main process is gone
+        return own, this, all_of_them
 
 
 def wait() -> None:
