@@ -23,6 +23,11 @@ def pick_device() -> torch.device:
     )
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 faster than in float32."""
+    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
 def keep_freed_memory() -> bool:
     """Let glibc keep freed blocks instead of returning them to the system; says whether it could.
 
