@@ -213,15 +213,16 @@ class _SynchronisedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(images)
         count = images.numel() // images.shape[1] * world_size()
-        mean = _Summed.apply(images.sum((0, 2, 3))) / count
-        centred = images - mean[:, None, None]
+        values = images.to(self.weight.dtype)  # statistics of bfloat16 images are float32, as torch's are
+        mean = _Summed.apply(values.sum((0, 2, 3))) / count
+        centred = values - mean[:, None, None]
         variance = _Summed.apply(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(images.dtype)
 
 
 def _synchronised(network: nn.Module) -> nn.Module:
