@@ -72,7 +72,7 @@ def test_the_rows_are_those_of_the_file_in_its_order(tmp_path):
     write(tmp_path, example())
     rows = speed_table(loaded(tmp_path)).rows
     assert [row[0] for row in rows[:-4]] == [*"AAAA", *"BBBB", *"CCCC"]
-    cells = ("A", "plain", "model", "float32", "24.0", "21.6 to 26.4", "1,333.3", "1,203", "0")
+    cells = ("A", "plain", "model", "float32", "24.0", "21.6\N{EN DASH}26.4", "1,333.3", "1,203", "0")
     assert rows[1] == cells
     assert [row[2] for row in rows[-4:]] == ["end to end", "end to end", "model", "model"]
 

@@ -134,8 +134,8 @@ def rate(images_per_second: float) -> str:
 
 def speed_table(benchmarks: list[Benchmark]) -> Table:
     """Training speed: one row for each row of the benchmark, in its order; an error stands with its row."""
-    columns = ("Network", "Way", "Scope", "Precision", "Images/s", "Lowest to highest")
-    columns += ("Step (ms)", "Peak memory (MB)", "Compiling (s)")
+    columns = ("Network", "Way", "Scope", "Precision", "Images/s", "Lowest, highest")
+    columns += ("Step (ms)", "Memory (MB)", "Compile (s)")
     return _table(columns, "llllrrrrr", benchmarks, lambda results: map(_speed_row, results["rows"]))
 
 
@@ -150,7 +150,7 @@ def _speed_row(row: dict) -> tuple[str, ...]:
         scope,
         row["precision"],
         rate(row["images_per_second"]),
-        f"{rate(row['lowest'])} to {rate(row['highest'])}",
+        f"{rate(row['lowest'])}{DASH}{rate(row['highest'])}",
         f"{row['step_milliseconds']:,.1f}",
         f"{row['peak_memory_megabytes']:,.0f}",
         f"{row['compile_seconds']:,.0f}",
