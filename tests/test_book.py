@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import report_benchmarks
 from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -165,6 +166,7 @@ def test_the_pages_come_in_the_papers_order(whole):
         *(f"book/{section}" for section in sections),
         "book/references",
         "book/reproduce",
+        "book/speed",
         "book/parallel",
         "book/cluster",
         "book/guarantees",
@@ -197,11 +199,11 @@ def test_references_are_numbered_as_the_paper_has_them(whole):
 def test_tables_and_figures_are_numbered_in_reading_order_and_referred_to(whole):
     text = "".join(page(whole, name) for name in pages(whole))
     numbers_shown = re.findall(r'<span class="caption-number">(\w+ \d+) </span>', text)
-    tables = [f"Table {number}" for number in range(1, 7)]
+    tables = [f"Table {number}" for number in range(1, 12)]
     figures = [f"Figure {number}" for number in range(1, 8)]
     assert [caption for caption in numbers_shown if caption.startswith("Table")] == tables
     assert [caption for caption in numbers_shown if caption.startswith("Figure")] == figures
-    assert set(re.findall(r'<span class="std std-numref">((?:Table|Figure) \d)</span>', text)) == {
+    assert set(re.findall(r'<span class="std std-numref">((?:Table|Figure) \d+)</span>', text)) == {
         *tables,
         *figures,
     }
@@ -457,6 +459,26 @@ def test_numbers_follow_the_records_on_a_second_build(book):
     record.write_text(record.read_text().replace("35.9", "36.7"))
     assert build_here(book)[0] == 0
     assert "It is 36.7." in text_of(page(book, "index"))
+
+
+def test_benchmarks_are_shown_on_a_second_build_with_their_source(book):
+    page_source = "# Title\n\n```{paper-table} speed\n:name: table-speed\nSpeed.\n```\n"
+    (book / "index.md").write_text(page_source + "\nIt is {num}`speed.cpu.se.speedup`.\n")
+    assert build_here(book)[0] == 0
+    assert "No benchmark has been run" in text_of(page(book, "index"))
+    report_benchmarks.write(book, report_benchmarks.example())
+    assert build_here(book)[0] == 0
+    text = text_of(page(book, "index"))
+    assert "B plain model float32 20.0" in text and "It is 4.00." in text
+    assert "No benchmark" not in text and "InductorError: no compiler in 3 places" in text
+
+
+def test_a_damaged_benchmark_is_refused(book):
+    (book / "index.md").write_text("# Title\n\nText.\n")
+    report_benchmarks.write(book, {"device": {}})
+    status, output = build_here(book)
+    assert status != 0
+    assert "throughput.json is damaged (device.type is missing)" in output.partition("Extension error")[2]
 
 
 def test_only_the_paper_profile_has_no_banner(book):

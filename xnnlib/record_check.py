@@ -33,6 +33,7 @@ TEXT = _Kind("a line of text", lambda value: isinstance(value, str) and value.is
 BLOCK = _Kind(f"one of {', '.join(BLOCKS)}", lambda value: value in BLOCKS)
 FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
 OBJECT = _Kind("a JSON object", lambda value: isinstance(value, dict))
+LIST = _Kind("a JSON list", lambda value: isinstance(value, list))
 WHOLE = _number("a whole number of at least 0", int, lambda value: value >= 0)
 COUNT = _number("a whole number of at least 1", int, lambda value: value >= 1)
 NUMBER = _number("a finite number of at least 0", int | float, lambda value: value >= 0)
@@ -91,26 +92,26 @@ def check_record(record: object) -> None:
 
     What only a run that came to its end can say is asked of complete runs alone.
     """
-    _check(record, RUN)
+    check_fields(record, RUN)
     for name in ("recipe", "network"):
         for field in record[name].keys() - RUN[name].keys():
             raise ValueError(f"{name} has the unknown field {shortened(field)}")
     Recipe(**record["recipe"])  # for the settings' own checks
     NetworkSpec(record["block"], **record["network"])
     if record["device"]["type"] == "cpu":
-        _check(record, ON_CPU)
+        check_fields(record, ON_CPU)
     if "diverged" in record and record["complete"]:
         raise ValueError("it is said to have diverged and to be complete")
     if record["complete"]:
-        _check(record, COMPLETE)
+        check_fields(record, COMPLETE)
         last, best, epochs = record["last"]["epoch"], record["best"]["epoch"], record["epochs"]
         if last != epochs or best > epochs:
             raise ValueError(f"the last epoch is {last} and the best one is {best} of {epochs}")
     if "diverged" in record:
-        _check(record["diverged"], DIVERGED, "diverged")
+        check_fields(record["diverged"], DIVERGED, "diverged")
         checkpoint = record["diverged"].get("checkpoint", {})
         if checkpoint is not None:  # there may have been none yet
-            _check(checkpoint, CHECKPOINT, "diverged.checkpoint")
+            check_fields(checkpoint, CHECKPOINT, "diverged.checkpoint")
 
 
 def check_epochs(record: dict, epochs: dict[str, list[float]]) -> None:
@@ -125,14 +126,18 @@ def check_epochs(record: dict, epochs: dict[str, list[float]]) -> None:
         raise ValueError(f"epochs.csv has {len(found)} epochs, the record {record['epochs']}")
 
 
-def _check(value: object, table: dict, path: str = "") -> None:
-    _require(path or "record.json", value, OBJECT)
+def check_fields(value: object, table: dict, path: str = "") -> None:
+    """Raise ValueError, one line, if a JSON object lacks a field of the table or one is not of its kind.
+
+    `path` says where in the file the object is; without one it is the whole file.
+    """
+    _require(path or "the whole of it", value, OBJECT)
     for name, kind in table.items():
         where = f"{path}.{name}" if path else name
         if name not in value:
             raise ValueError(f"{where} is missing")
         if isinstance(kind, dict):
-            _check(value[name], kind, where)
+            check_fields(value[name], kind, where)
         else:
             _require(where, value[name], kind)
 

@@ -5,7 +5,7 @@ extension gives the pages
 
 - the role `` {num}`se.top1` ``, one of `xnnlib.report.numbers` by key (paper_numbers);
 - the role `` {claim}`name` ``, a comparing sentence held to the numbers (paper_claims);
-- the directive `{paper-table} 1` (2, 3, 4, costs), a table of `xnnlib.report.tables` (paper_tables);
+- the directive `{paper-table} 1` (2, 3, 4, costs ...), a table of `xnnlib.report` (paper_tables);
 - the directive `{paper-provenance} runs` (artefacts, numbers), where everything is from (paper_provenance);
 - the directive `{paper-downloads}`, links to the PDF, the references and the records (paper_downloads);
 - the directive `{paper-profile}`, a note of what is shown for any profile but `paper`, which every
@@ -32,6 +32,8 @@ from xnnlib.errors import UserError
 from xnnlib.records import Run, load_runs
 from xnnlib.report.numbers import Numbers, numbers
 from xnnlib.report.scaling import scaling_numbers
+from xnnlib.report.speed import speed_numbers
+from xnnlib.report.throughput import FILE, load_benchmarks
 from xnnlib.spec import BLOCK_TITLES
 
 EXTENSIONS = (
@@ -53,9 +55,11 @@ def load_records(app: Sphinx, config: Config) -> None:
     root, results = Path(app.srcdir), Path(app.srcdir) / config.paper_results
     try:
         app.paper_runs = load_runs(results, config.paper_profile)
+        app.paper_benchmarks = load_benchmarks(root / "benchmarks" / "results")
     except UserError as error:
         raise ExtensionError(str(error)) from None
-    app.paper_numbers = Numbers(numbers(app.paper_runs) | scaling_numbers(app.paper_runs))
+    runs, benchmarks = app.paper_runs, app.paper_benchmarks
+    app.paper_numbers = Numbers(numbers(runs) | scaling_numbers(runs) | speed_numbers(benchmarks))
     if config.paper_profile != "paper":
         facts = FACTS.format_map({key: number.text for key, number in app.paper_numbers.items()})
         config.html_theme_options["announcement"] = escape(f"{notice(config)}: {facts}")
@@ -70,6 +74,7 @@ def load_records(app: Sphinx, config: Config) -> None:
 def book_sources(root: Path, runs: list[Run]) -> list[Path]:
     """Every file that the book is made from, the library's and this extension's code included."""
     patterns = ("_toc.yml", "references.bib", "book/**/*", "figures/*", "notebooks/*.ipynb")
+    patterns += (f"benchmarks/results/*/{FILE}",)
     files = [file for pattern in patterns for file in root.glob(pattern)]
     files += [run.path / name for run in runs for name in ("record.json", "epochs.csv", "train.ipynb")]
     files += Path(xnnlib.__file__).parent.rglob("*.py")

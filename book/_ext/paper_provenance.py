@@ -16,6 +16,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.records import Run
 
+# What stands for the throughput benchmark and all its results.
+BENCHMARK = "benchmarks/throughput.py"
 # Each table and figure by its name: the notebook that makes it, if one does, and from what, where that is not
 # the runs.
 ARTEFACTS = {
@@ -30,6 +32,11 @@ ARTEFACTS = {
     "table-operations": ("notebooks/implementation", "xnnlib.complexity"),
     "table-costs": ("notebooks/implementation", "xnnlib.complexity"),
     "figure-costs": ("notebooks/implementation", "xnnlib.complexity"),
+    "table-speed": ("", BENCHMARK),
+    "table-roofline": ("", BENCHMARK),
+    "table-kernels": ("", BENCHMARK),
+    "table-growth": ("", BENCHMARK),
+    "table-goals": ("", BENCHMARK),
     "table-scaling": ("", "xnnlib.report.scaling"),
     "figure-shapes": ("notebooks/design", "xnnlib.data.shapes"),
 }
@@ -65,7 +72,7 @@ def link_figures(app: Sphinx, doctree: nodes.document) -> None:
 def run_links(env: BuildEnvironment, source: str) -> list[nodes.Node]:
     """A number's source, with the run folders in it linked to the notebooks that trained them."""
     found: list[nodes.Node] = []
-    for part in re.split(r"(results/[\w./-]+|https://\S+)", source):
+    for part in re.split(r"((?<!/)results/[\w./-]+|https://\S+)", source):
         if part.startswith("results/"):
             found.append(page_link(env, part, f"{part}/train"))
         elif part.startswith("https://"):
@@ -96,11 +103,14 @@ class Provenance(SphinxDirective):
 
     def _artefacts(self):
         rows = []
+        made = {
+            "": ", ".join(_folder(run) for run in self.env.app.paper_runs),
+            BENCHMARK: "; ".join([BENCHMARK, *(found.source for found in self.env.app.paper_benchmarks)]),
+        }
         for name, (notebook, source) in ARTEFACTS.items():
             title, _ = self.state.inline_text(f"{{numref}}`{name}`", self.lineno)
             link = [page_link(self.env, f"{notebook}.ipynb", notebook)] if notebook else []
-            runs = ", ".join(_folder(run) for run in self.env.app.paper_runs)
-            rows.append((f"made-{name}", (title, link, run_links(self.env, source or runs))))
+            rows.append((f"made-{name}", (title, link, run_links(self.env, made.get(source, source)))))
         return ("Table or figure", "Notebook", "From"), rows
 
     def _runs(self):

@@ -1,4 +1,4 @@
-"""The directive `{paper-table} 1` (2, 3, 4, costs, scaling): a table of `xnnlib.report` with a caption."""
+"""The directive `{paper-table} 1` (or another of TABLES): a table of `xnnlib.report` with a caption."""
 
 import json
 
@@ -11,17 +11,23 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from xnnlib.report import tables
+from xnnlib.report import tables, throughput
 from xnnlib.report.scaling import scaling_table
+from xnnlib.report.speed import goal_table
 from xnnlib.spec import NetworkSpec
 
 TABLES = {
-    "1": lambda runs: tables.table_1(NetworkSpec()),
-    "2": tables.table_2,
-    "3": tables.table_3,
-    "4": lambda runs: tables.table_4(NetworkSpec()),
-    "costs": lambda runs: tables.cost_table(NetworkSpec().num_classes),
-    "scaling": scaling_table,
+    "1": lambda app: tables.table_1(NetworkSpec()),
+    "2": lambda app: tables.table_2(app.paper_runs),
+    "3": lambda app: tables.table_3(app.paper_runs),
+    "4": lambda app: tables.table_4(NetworkSpec()),
+    "costs": lambda app: tables.cost_table(NetworkSpec().num_classes),
+    "scaling": lambda app: scaling_table(app.paper_runs),
+    "speed": lambda app: throughput.speed_table(app.paper_benchmarks),
+    "roofline": lambda app: throughput.roofline_table(app.paper_benchmarks),
+    "kernels": lambda app: throughput.kernel_table(app.paper_benchmarks),
+    "growth": lambda app: throughput.growth_table(app.paper_benchmarks),
+    "goals": lambda app: goal_table(app.paper_benchmarks, app.paper_runs),
 }
 
 # The tables that a notebook shows, which must be those that the pages show.
@@ -43,7 +49,7 @@ class PaperTable(SphinxDirective):
         which = self.arguments[0]
         if which not in TABLES:
             raise self.error(f"unknown table {which!r}; choose one of {', '.join(TABLES)}")
-        content = TABLES[which](self.env.app.paper_runs)
+        content = TABLES[which](self.env.app)
         caption, messages = self.state.inline_text(" ".join(self.content), self.content_offset)
         caption += made_by(self.env, self.options.get("name", ""), self.get_location())
         classes = ["paper-table", f"paper-table-{which}"]
@@ -59,7 +65,7 @@ def check_tables(app: Sphinx, docname: str, source: list[str]) -> None:
     for which in NOTEBOOK_TABLES.get(docname, ()):
         outputs = [output for cell in json.loads(source[0])["cells"] for output in cell.get("outputs", [])]
         shown = ["".join(output.get("data", {}).get("text/plain", "")) for output in outputs]
-        if str(TABLES[which](app.paper_runs)) not in shown:
+        if str(TABLES[which](app)) not in shown:
             message = f"table {which} is not the one of the records; execute the notebook again: make figures"
             report(message, docname, "notebook")
 

@@ -126,7 +126,7 @@ def _common(runs: list[Run]) -> dict[str, Number]:
         "runs": Number(str(len(runs)), source),
         "reduction": of(lambda record: record["network"]["reduction"]),
         "experts": of(lambda record: record["network"]["experts"]),
-        "device": of(lambda record: _device(record["device"])),
+        "device": of(lambda record: device_title(record["device"])),
         "versions.python": of(lambda record: record["versions"]["python"]),
         "versions.torch": of(lambda record: record["versions"]["torch"]),
         "commit": of(lambda record: record["commit"][:10]),
@@ -135,7 +135,8 @@ def _common(runs: list[Run]) -> dict[str, Number]:
     return common | {f"recipe.{field.key}": Number(field.text, source) for field in settings(runs)}
 
 
-def _device(device: dict) -> str:
+def device_title(device: dict) -> str:
+    """A record's device in words, with its threads on a CPU and how many trained together."""
     name = f"{device['name']}, {device['threads']} threads" if device["type"] == "cpu" else device["name"]
     return f"{device['count']} x {name}" if "count" in device else name
 
