@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from xnnlib.layers import CondConv2d, SqueezeExcite, init_filter
+from xnnlib.layers import CondConv2d, DepthwiseConv2d, SqueezeExcite, init_filter
 
 
 def test_squeeze_excite_equals_timm_s():
@@ -21,6 +21,28 @@ def test_squeeze_excite_equals_timm_s():
 
 def test_squeeze_excite_keeps_one_hidden_channel():
     assert SqueezeExcite(3, reduction=16)(torch.randn(2, 3, 4, 4)).shape == (2, 3, 4, 4)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("filter_size", [3, 5])
+def test_depthwise_convolution_in_bfloat16_is_torch_s_within_rounding(filter_size, stride, memory_format):
+    torch.manual_seed(0)
+    layer = DepthwiseConv2d(8, filter_size, stride)
+    plain = nn.Conv2d(8, 8, filter_size, stride, filter_size // 2, groups=8, bias=False).double()
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(4, 8, 9, 9).bfloat16().contiguous(memory_format=memory_format).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    expected = plain(exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    direction = torch.randn_like(expected).bfloat16()
+    gradients = torch.autograd.grad(y, [x, layer.weight], direction)
+    exact_gradients = torch.autograd.grad(expected, [exact, plain.weight], direction.double())
+    for mine, other in zip([y, *gradients], [expected, *exact_gradients], strict=True):
+        assert (mine.double() - other).norm() < 0.01 * other.norm()
+    torch.testing.assert_close(layer.double()(exact), expected, rtol=1e-12, atol=1e-12)
 
 
 def routed(*arguments, **named) -> CondConv2d:

@@ -41,6 +41,7 @@ LAYERS = (
     "records",
     "checkpoints",
     "epochs",
+    "compiling",
     "state",
     "trainer",
     "training",

@@ -71,7 +71,8 @@ def test_table_2_says_which_block_had_what(tmp_path):
 
 
 def test_table_2_shows_the_precision_that_ran(tmp_path):
-    cpu = write_run(tmp_path / "cpu", "standard", device="cpu")
+    float32 = replace(recipe_for("paper", "standard"), precision="float32")
+    cpu = write_run(tmp_path / "cpu", "standard", recipe=float32)
     cuda = write_run(tmp_path / "cuda", "standard", device="cuda")
     title = "Precision of convolutions and products"
     assert value(table_2([cpu]), title) == "float32"

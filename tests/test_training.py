@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from xnnlib import epochs, records, training
+from xnnlib import epochs, records, runtime, training
 from xnnlib.data import load_dataset
 from xnnlib.errors import UserError
 from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec
@@ -72,6 +72,13 @@ def test_a_run_folder_holds_the_whole_story(dataset, tmp_path):
     assert record["best"]["top1"] == max(run.epochs["val_top1"])
     assert run.epochs["epoch"] == [1, 2]
     assert record["device"]["type"] == "cpu" and record["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("there, ran", [(True, "bfloat16"), (False, "float32")])
+def test_the_record_names_the_precision_that_the_device_has(there, ran, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda device: there)
+    run = training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", device=CPU)
+    assert run.record["recipe"]["precision"] == ran
 
 
 def test_the_saved_weights_give_the_recorded_accuracy(dataset, tmp_path):

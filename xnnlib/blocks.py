@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from xnnlib.layers import init_filter
+from xnnlib.layers import DepthwiseConv2d, init_filter
 
 # Called as convolution(in_channels, out_channels, filter_size=, stride=, depthwise=).
 Convolution = Callable[..., nn.Module]
@@ -13,16 +13,15 @@ Convolution = Callable[..., nn.Module]
 def ordinary_convolution(
     in_channels: int, out_channels: int, filter_size: int = 1, stride: int = 1, depthwise: bool = False
 ) -> nn.Conv2d:
-    """A convolution without bias that keeps H / stride x W / stride; depthwise is fully grouped."""
-    convolution = nn.Conv2d(
-        in_channels,
-        out_channels,
-        filter_size,
-        stride,
-        padding=filter_size // 2,
-        groups=in_channels if depthwise else 1,
-        bias=False,
-    )
+    """A convolution without bias that keeps H / stride x W / stride; depthwise is fully grouped,
+    with in_channels = out_channels.
+    """
+    if depthwise:
+        convolution = DepthwiseConv2d(in_channels, filter_size, stride)
+    else:
+        convolution = nn.Conv2d(
+            in_channels, out_channels, filter_size, stride, padding=filter_size // 2, bias=False
+        )
     init_filter(convolution.weight)
     return convolution
 

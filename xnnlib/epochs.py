@@ -84,15 +84,11 @@ def train_epoch(
         within = sums.steps / steps if recipe.learning_rate_set == "step" else 0.0
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch + within)
-        logits = logits_of(network, images, recipe, device)
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        loss, logits = train_step(network, images, labels, optimizer, recipe, device)
         if average is not None:
             average.update_parameters(getattr(network, "module", network))
-        hits = (logits.detach().argmax(1) == labels).sum()
-        added = distributed.summed(torch.stack([loss.detach() * len(labels), hits]))
+        hits = (logits.argmax(1) == labels).sum()
+        added = distributed.summed(torch.stack([loss * len(labels), hits]))
         sums.loss += added[0]
         sums.correct += added[1]
         # A sum that has once ceased to be finite stays so: the count stops at the first such step.
@@ -101,6 +97,23 @@ def train_epoch(
         sums.steps += 1
         on_step(sums)
     return sums
+
+
+def train_step(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """One step of gradient descent; the batch's mean loss, and logits (N, num_classes), both detached."""
+    logits = logits_of(network, images, recipe, device)
+    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach(), logits.detach()
 
 
 @torch.no_grad()
@@ -130,7 +143,6 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe, device: torch.dev
 
 def logits_of(network: nn.Module, images: Tensor, recipe: Recipe, device: torch.device) -> Tensor:
     """The network's logits in float32, computed in the recipe's precision."""
-    low = recipe.precision == "bfloat16" and device.type == "cuda"
-    with torch.autocast(device.type, torch.bfloat16, enabled=low):
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         logits = network(images)
     return logits.float()

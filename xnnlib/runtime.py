@@ -23,6 +23,14 @@ def pick_device() -> torch.device:
     )
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 faster than in float32."""
+    if device.type == "cuda":
+        return True
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # the oldest torch allowed may not have it
+    return bool(capabilities().get("avx512_bf16"))
+
+
 def keep_freed_memory() -> bool:
     """Let glibc keep freed blocks instead of returning them to the system; says whether it could.
 

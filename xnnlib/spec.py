@@ -159,8 +159,8 @@ class Recipe:
     "synchronised", over the batch of all, or "per_process".
 
     Learning rates are for the batch size given here. `precision` is that of the convolutions and
-    matrix products on CUDA; on a CPU every recipe runs in float32. `learning_rate_set` says whether
-    the rate changes per "epoch" or per "step".
+    matrix products; a device without fast bfloat16 runs every recipe in float32, which its records say.
+    `learning_rate_set` says whether the rate changes per "epoch" or per "step".
     """
 
     name: str

@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from xnnlib import checkpoints, distributed, records, runtime
+from xnnlib.compiling import compiled
 from xnnlib.data import Dataset, Split, placed
 from xnnlib.epochs import Sums, evaluate, steps_of, train_epoch
 from xnnlib.errors import Diverged, Interrupted, UserError
@@ -45,7 +46,8 @@ class Trainer:
             placed(split, device, share) for split in (dataset.train, dataset.val)
         )
         self.state = TrainingState(spec, recipe, record["seed"], device, memory_format(spec.block))
-        self.network = distributed.parallel(self.state.network, recipe.batch_norm)
+        parallel = distributed.parallel(self.state.network, recipe.batch_norm)
+        self.network, self.compile_seconds = compiled(parallel, recipe, device)
         self.checkpoint_seconds, self.saved_at = checkpoint_seconds, time.monotonic()
         self.saved_place: dict | None = None
         self.record = self._taken_up(record, parameters)
@@ -197,6 +199,7 @@ class Trainer:
             "last": {"epoch": rows[-1]["epoch"], "top1": rows[-1]["val_top1"], "loss": rows[-1]["val_loss"]},
             "best": {"top1": best["val_top1"], "epoch": best["epoch"]},
             "train_seconds": round(clocks["total"], 3),
+            "compile_seconds": round(self.compile_seconds, 3),
             "images_per_second": round(images / clocks["training"], 1),
             "complete": True,
         }

@@ -46,7 +46,7 @@ def fit(
         )
     run_dir = project_path(run_dir)
     device = device or runtime.pick_device()
-    if device.type != "cuda":
+    if not runtime.has_bfloat16(device):
         recipe = replace(recipe, precision="float32")
     if distributed.world_size() > 1 and len(dataset.train) < recipe.batch_size:
         raise UserError(f"batch_size is {recipe.batch_size}, more than the {len(dataset.train)} images.")

@@ -81,7 +81,4 @@ def _title(field: str) -> str:
 
 
 def _ran(field: str, run: Run) -> object:
-    # On a CPU every recipe runs in float32 (spec.Recipe), whatever it asks for on CUDA.
-    if field == "precision" and run.record["device"]["type"] == "cpu":
-        return "float32"
     return run.record["recipe"].get(field, "not set")

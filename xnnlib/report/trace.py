@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from xnnlib.layers import DepthwiseConv2d
+
 MODULES = {
     nn.Conv2d: "convolution",
+    DepthwiseConv2d: "convolution",
     nn.BatchNorm2d: "batch norm",
     nn.ReLU: "ReLU",
     nn.Sigmoid: "Sigmoid",
