@@ -6,6 +6,7 @@ which a batch shares, linear layers and copies between memory formats are left o
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
@@ -56,6 +57,7 @@ def passes_of(module: nn.Module) -> Passes | None:
     return next((passes for kind, passes in PASSES.items() if isinstance(module, kind)), None)
 
 
+@cache
 def elements_per_image(spec: NetworkSpec, crop: int) -> int:
     """Elements of activations and filters that a training step reads or writes for one image, by PASSES."""
     network, counted = untrained(spec), 0

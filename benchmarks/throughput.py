@@ -151,16 +151,19 @@ def data_set() -> str:
 def run(options: argparse.Namespace, device: torch.device) -> int:
     """Measure what is asked for and not there yet; returns the exit status."""
     deadline = time.monotonic() + 60 * options.minutes
+    batch_size = options.batch_size
+    if batch_size is None:
+        batch_size = 256 if device.type == "cuda" else 32
+    if not 1 <= batch_size <= TRAIN_IMAGES or options.repeats < 1:
+        raise UserError(f"--batch-size must be from 1 to {TRAIN_IMAGES} and --repeats at least 1.")
     settings = {
-        "batch_size": options.batch_size or (256 if device.type == "cuda" else 32),
+        "batch_size": batch_size,
         "crop": RECIPES["paper"].crop,
         "num_classes": CLASSES,
         "repeats": options.repeats,
         "data": data_set(),
         "workers": min(8, len(os.sched_getaffinity(0))),
     }
-    if not 1 <= settings["batch_size"] <= TRAIN_IMAGES or options.repeats < 1:
-        raise UserError(f"--batch-size must be from 1 to {TRAIN_IMAGES} and --repeats at least 1.")
     asked = jobs(settings)
     if options.only:
         ids = [choose("--only", name, (job["id"] for job in asked)) for name in options.only.split(",")]
