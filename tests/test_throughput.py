@@ -34,6 +34,15 @@ TOP = ["device", "versions", "commit", "started", "settings", "copy_gigabytes_pe
 TOP += ["rows", "roofline", "growth", "kernels"]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The tensors are so small that a second thread would only be waited for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 # Networks to compare with
 
 
