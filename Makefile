@@ -17,7 +17,7 @@ export XNNLIB_CACHE := $(CURDIR)/.cache
 # Only the environment's own packages.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup reproduce status dag campaign book pdf verify release figures test lint format clean
+.PHONY: help setup reproduce status dag campaign benchmark book pdf verify release figures test lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -39,6 +39,9 @@ status: $(STAMP)  ## what is stale in each profile, and why
 
 campaign: $(STAMP)  ## the full-scale runs, in order, within MINUTES; goes on where it stopped
 	@python tools/campaign.py profiles/campaign.yaml $(if $(MINUTES),--minutes $(MINUTES))
+
+benchmark: $(STAMP)  ## training speed here beside other ways, within MINUTES; goes on where it stopped
+	@python benchmarks/throughput.py $(if $(MINUTES),--minutes $(MINUTES))
 
 book: $(STAMP)  ## build the book from the committed records
 	@jupyter-book build . --quiet

@@ -1,9 +1,8 @@
 """Measure the host memory that packing and streaming take, at several sizes of the data.
 
 Each size gets a process of its own, which packs that many random images into a cache file, loads it and
-makes training batches on the CPU from the file. The peak is of private memory (RssAnon and VmSwap of
-/proc/self/status, read every 10 ms; Linux only): the page cache, which the system takes back at need, is
-not in it. `peak_rss` (ru_maxrss) is beside it.
+makes training batches on the CPU from the file. The peak is of private memory, without the page cache
+(see peak_memory.py). `peak_rss` (ru_maxrss) is beside it.
 """
 
 import argparse
@@ -13,7 +12,6 @@ import multiprocessing
 import resource
 import shutil
 import sys
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
+from peak_memory import PeakMemory, private_memory
 from tqdm import tqdm
 
 from xnnlib import runtime
@@ -31,32 +30,6 @@ from xnnlib.errors import UserError
 
 SIZE, CLASSES, VAL_IMAGES = 64, 1000, 1000
 IMAGE_BYTES = 3 * SIZE * SIZE
-
-
-class PeakMemory:
-    """The largest private memory of this process, in bytes, while the context lasts."""
-
-    def __enter__(self) -> "PeakMemory":
-        self.peak, self._done = 0, threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while True:
-            self.peak = max(self.peak, private_memory())
-            if self._done.wait(0.01):
-                return
-
-
-def private_memory() -> int:
-    with open("/proc/self/status", encoding="ascii") as lines:
-        kibibytes = [int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "VmSwap:"))]
-    return 1024 * sum(kibibytes)
 
 
 def pack(pixels: BinaryIO, images: int) -> Dataset:

@@ -1,21 +1,13 @@
-import importlib.util
 import json
 from pathlib import Path
 
-import pytest
+import host_memory
+from peak_memory import private_memory
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
-@pytest.fixture
-def host_memory():
-    specification = importlib.util.spec_from_file_location("host_memory", FOLDER / "host_memory.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_host_memory_measures_and_cleans_up(tmp_path, host_memory):
+def test_host_memory_measures_and_cleans_up(tmp_path):
     measured = host_memory.measure(images=100, batches=3, batch_size=16, crop=28, folder=tmp_path)
     assert measured["images"] == 100 and measured["streamed_images"] == 48
     assert measured["file_bytes"] > 1100 * 3 * 64 * 64
@@ -24,13 +16,13 @@ def test_host_memory_measures_and_cleans_up(tmp_path, host_memory):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_private_memory_sees_what_is_allocated(host_memory):
-    before = host_memory.private_memory()
+def test_private_memory_sees_what_is_allocated():
+    before = private_memory()
     held = bytearray(b"1" * 2**26)
-    assert host_memory.private_memory() - before > 0.9 * len(held)
+    assert private_memory() - before > 0.9 * len(held)
 
 
-def test_too_small_a_disk_is_one_line(tmp_path, capsys, host_memory):
+def test_too_small_a_disk_is_one_line(tmp_path, capsys):
     assert host_memory.main(["--images", str(10**12), "--folder", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --folder") and error.count("\n") == 1

@@ -1,0 +1,224 @@
+"""Training speed on this machine, beside what people would use instead: one run, one table.
+
+Every row is measured in a process of its own and saved when it is measured, in
+OUTPUT/<device>/throughput.json. The same command goes on where it stopped; with another commit, other
+versions or other settings it starts the file anew.
+
+The images are Tiny ImageNet's if XNNLIB_TINY_IMAGENET names its zip or folder, else drawn shapes.
+Exit status: 0 all rows are there, 1 some failed, 2 a mistake in the arguments, 3 the time was up before.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from plan import CLASSES, TRAIN_IMAGES, entered, is_measured, jobs
+from tqdm import tqdm
+
+from xnnlib import runtime
+from xnnlib.data.sources import TinyImageNet
+from xnnlib.errors import UserError, choose
+from xnnlib.files import held, write_atomically
+from xnnlib.spec import RECIPES
+
+FOLDER = Path(__file__).resolve().parent
+GO_ON = "the same command goes on from there"
+
+
+def empty(settings: dict, device: torch.device) -> dict:
+    """The file before anything is measured."""
+    try:
+        versions = runtime.versions() | {name: metadata.version(name) for name in ("timm", "torchvision")}
+    except metadata.PackageNotFoundError as missing:
+        raise UserError(f"{missing.name} is not installed; make setup installs it.") from None
+    return {
+        "device": runtime.describe_device(device),
+        "versions": versions,
+        "commit": runtime.commit(),
+        "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "settings": settings,
+        "copy_gigabytes_per_second": None,
+        "rows": [],
+        "roofline": {},
+        "growth": [],
+        "kernels": {},
+    }
+
+
+def taken_up(path: Path, new: dict) -> dict:
+    """What the file holds already if it was measured on the same, else `new`, which is said."""
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name in ("device", "versions", "commit", "settings") if old[name] != new[name]]
+    except FileNotFoundError:
+        return new
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); remove it.") from error
+    if changed:
+        print(f"{path} is of another {' and '.join(changed)}: started anew.", file=sys.stderr)
+        return new
+    return old
+
+
+def measured(job: dict, settings: dict) -> dict:
+    """Measure in a new process; {"error": one line} if that fails, however it does."""
+    with TemporaryDirectory(prefix="xnnlib-") as temporary:
+        folder = Path(temporary)
+        (folder / "job.json").write_text(json.dumps({"job": job, "settings": settings}), encoding="utf-8")
+        # A compiler's cache of its own: what was compiled before would make compiling look quick.
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled")}
+        command = [sys.executable, str(FOLDER / "measure.py"), temporary]
+        # A session of its own: Ctrl-C is for this process, which ends that one.
+        process = subprocess.Popen(command, env=environment, start_new_session=True)
+        try:
+            status = process.wait()
+        except BaseException:
+            end(process)
+            raise
+        try:
+            return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {"error": f"its process ended with status {status}"}
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a process with its workers, which are in its session."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def table(result: dict) -> str:
+    """The rows as text, then what else there is in a line each."""
+    lines = [
+        f"{'network':19}{'way':15}{'scope':12}{'precision':10}{'images/s':>9}{'lowest':>9}{'highest':>9}"
+    ]
+    lines[0] += f"{'MB':>9}{'compile s':>11}"
+    for row in result["rows"]:
+        line = f"{row['network']:19}{row['way']:15}{row['scope']:12}"
+        if "error" in row:
+            lines.append(f"{line}{row['error']}")
+            continue
+        numbers = "".join(f"{row[name]:9,.1f}" for name in ("images_per_second", "lowest", "highest"))
+        lines.append(
+            f"{line}{row['precision']:10}{numbers}"
+            f"{row['peak_memory_megabytes']:9,.0f}{row['compile_seconds']:11.1f}"
+        )
+    if result["copy_gigabytes_per_second"] is not None:
+        lines.append(f"memory: {result['copy_gigabytes_per_second']} GB/s read and written by a copy")
+    for block, bound in result["roofline"].items():
+        lines.append(
+            f"{block}: {bound['bytes_per_image'] / 1e6:.1f} MB an image allow "
+            f"{bound['images_per_second']:,.1f} images/s; {100 * bound['share']:.0f} % reached"
+        )
+    for entry in result["growth"]:
+        figures = entry.get("error") or (
+            f"{entry['images_per_second']:,.1f} images/s, {entry['peak_memory_megabytes']:,.0f} MB"
+        )
+        lines.append(f"batch {entry['batch_size']:,}, {entry['train_images']:,} images: {figures}")
+    for block, operations in result["kernels"].items():
+        parts = ", ".join(f"{operation['name']} {100 * operation['share']:.0f} %" for operation in operations)
+        lines.append(f"{block}: {parts}")
+    return "\n".join(lines)
+
+
+def slug(device: dict) -> str:
+    """The device's folder: its name in lower case, and a CPU's threads."""
+    name = device["name"] + (f" {device['threads']} threads" if "threads" in device else "")
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def data_set() -> str:
+    """Which images: Tiny ImageNet if the environment has it; says loudly if not. Raises UserError."""
+    if os.environ.get("XNNLIB_TINY_IMAGENET"):
+        TinyImageNet("")
+        return "tiny-imagenet"
+    print(
+        "XNNLIB_TINY_IMAGENET is not set: the images are the drawn SHAPES, not photographs.", file=sys.stderr
+    )
+    return "shapes"
+
+
+def run(options: argparse.Namespace, device: torch.device) -> int:
+    """Measure what is asked for and not there yet; returns the exit status."""
+    deadline = time.monotonic() + 60 * options.minutes
+    batch_size = options.batch_size
+    if batch_size is None:
+        batch_size = 256 if device.type == "cuda" else 32
+    if not 1 <= batch_size <= TRAIN_IMAGES or options.repeats < 1:
+        raise UserError(f"--batch-size must be from 1 to {TRAIN_IMAGES} and --repeats at least 1.")
+    settings = {
+        "batch_size": batch_size,
+        "crop": RECIPES["paper"].crop,
+        "num_classes": CLASSES,
+        "repeats": options.repeats,
+        "data": data_set(),
+        "workers": min(8, len(os.sched_getaffinity(0))),
+    }
+    asked = jobs(settings)
+    if options.only:
+        ids = [choose("--only", name, (job["id"] for job in asked)) for name in options.only.split(",")]
+        asked = [job for job in asked if job["id"] in ids]
+    new = empty(settings, device)
+    path = options.output / slug(new["device"]) / "throughput.json"
+    failed = []
+    with held(path.parent):
+        result = taken_up(path, new)
+        waiting = [job for job in asked if not is_measured(result, job)]
+        with tqdm(waiting, unit="row", initial=len(asked) - len(waiting), total=len(asked)) as bar:
+            for job in bar:
+                if time.monotonic() >= deadline:
+                    print(table(result))
+                    print(
+                        f"The time is up after {bar.n} of {len(asked)}; the same command goes on from there."
+                    )
+                    return 3
+                bar.set_description(job["id"])
+                outcome = measured(job, settings)
+                if "error" in outcome:
+                    failed.append(job["id"])
+                    tqdm.write(f"{job['id']}: {outcome['error']}", file=sys.stderr)
+                result = entered(result, job, outcome)
+                content = json.dumps(result, indent=1) + "\n"
+                write_atomically(path, lambda file, content=content: file.write(content.encode()))
+    print(table(result))
+    print(
+        f"{path}: {len(asked) - len(failed)} of {len(asked)}",
+        f"failed: {', '.join(failed)}" if failed else "",
+    )
+    return 1 if failed else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batch-size", type=int, help="default: 256 on CUDA, 32 on a CPU")
+    parser.add_argument("--repeats", type=int, default=7, help="of a row's measurement (default: 7)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no row starts after them")
+    parser.add_argument("--only", metavar="ID[,ID]", help="just these, such as xnnlib-se-model,copy")
+    parser.add_argument(
+        "--output", type=Path, default=FOLDER / "results", help="folder (default: benchmarks/results)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        return run(options, runtime.pick_device())
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; {GO_ON}.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
