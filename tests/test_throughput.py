@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import jpegs
+import layers
 import measure
 import plan
 import pytest
@@ -15,6 +16,7 @@ import throughput
 import torch
 from torch import nn
 
+from xnnlib.layers import CondConv2d
 from xnnlib.network import Network, untrained
 from xnnlib.spec import BLOCKS, NetworkSpec, Stage
 
@@ -321,3 +323,34 @@ def test_a_mistake_is_one_line(bench, capsys, monkeypatch, arguments):
 def test_a_device_has_a_folder_of_its_own():
     assert throughput.slug({"type": "cpu", "name": "AMD EPYC", "threads": 2}) == "amd-epyc-2-threads"
     assert throughput.slug({"type": "cuda", "name": "NVIDIA H100 80GB HBM3"}) == "nvidia-h100-80gb-hbm3"
+
+
+@pytest.mark.parametrize("way", layers.WAYS)
+def test_each_way_of_a_conditional_convolution_is_the_layer_s(way):
+    layer = CondConv2d(6, 10).double()
+    nn.init.normal_(layer.routing.weight)
+    x = torch.randn(3, 6, 5, 5, dtype=torch.float64, requires_grad=True)
+    routing = torch.sigmoid(layer.routing(x.mean((2, 3)) / 6**0.5))
+    compute, _ = layers.WAYS[way]
+    found, expected = compute(layer, x, routing), layer(x)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    gradients = [torch.autograd.grad(y.square().sum(), (x, layer.weight)) for y in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+
+
+def test_the_layers_measured_are_all_that_the_networks_have():
+    depthwise = layers.shapes("standard", layers.DepthwiseConv2d)
+    assert sum(shape["layers"] for shape in depthwise) == 16
+    assert sum(shape["stride"] == 2 for shape in depthwise) == 3
+    assert sum(shape["layers"] for shape in layers.shapes("se_cond", CondConv2d)) == 32
+
+
+def test_the_layers_table_names_every_layer_and_way():
+    shape = {"in_channels": 4, "out_channels": 4, "size": 6, "stride": 1, "layers": 1}
+    ways = [layers.depthwise(shape, 2, "bfloat16", layout, CPU, 1) for layout in layers.LAYOUTS]
+    times = {way: layers.conditional(shape, way, 2, CPU, 1) for way in layers.WAYS}
+    result = {
+        "depthwise": [shape | {"ways": ways}],
+        "conditional": [shape | {"milliseconds": times}],
+    }
+    assert len(layers.table(result).splitlines()) == 3

@@ -1,0 +1,202 @@
+"""The layers that have more than one way to be computed, one by one: which way is the fastest here.
+
+Depthwise convolutions: forward, gradient of the input and gradient of the filters, in each precision and
+memory format. Conditional 1x1 convolutions, forward and backward together: the experts' filters mixed for
+each sample and multiplied as a batch (`xnnlib.layers`), the same with the channels last, and one product
+with the experts stacked, in which each sample's input stands once for each expert, times its routing weight.
+
+The shapes are those of the paper's network. Written to OUTPUT/<device>/layers.json; in milliseconds.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from stopwatch import timed
+from throughput import FOLDER, empty, slug
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from xnnlib import runtime
+from xnnlib.files import write_atomically
+from xnnlib.layers import CondConv2d, DepthwiseConv2d
+from xnnlib.network import untrained
+from xnnlib.spec import NetworkSpec
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def milliseconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
+    def loop(on_step: Callable) -> None:
+        while True:
+            run()
+            on_step()
+
+    return round(1000 * timed(loop, device, repeats).median(), 2)
+
+
+def shapes(block: str, kind: type) -> list[dict]:
+    """Each distinct shape of the network's layers of a kind, and how many layers have it."""
+    found: dict[tuple, int] = {}
+
+    def on_forward(layer, inputs, output):
+        if kind is DepthwiseConv2d or not layer.depthwise:
+            size, stride = inputs[0].shape[2], inputs[0].shape[2] // output.shape[2]
+            shape = (inputs[0].shape[1], output.shape[1], size, stride)
+            found[shape] = found.get(shape, 0) + 1
+
+    network = untrained(NetworkSpec(block))
+    for module in network.modules():
+        if isinstance(module, kind):
+            module.register_forward_hook(on_forward)
+    network(torch.zeros(1, 3, 56, 56))
+    names = ("in_channels", "out_channels", "size", "stride")
+    return [dict(zip(names, shape, strict=True)) | {"layers": count} for shape, count in found.items()]
+
+
+def depthwise(
+    shape: dict, batch_size: int, precision: str, layout: str, device: torch.device, repeats: int
+) -> dict:
+    """Milliseconds of one depthwise 3x3 convolution's three parts."""
+    dtype, memory_format = getattr(torch, precision), LAYOUTS[layout]
+    channels, size, stride = shape["in_channels"], shape["size"], shape["stride"]
+    x = torch.randn(batch_size, channels, size, size, device=device, dtype=dtype)
+    x = x.contiguous(memory_format=memory_format)
+    filters = torch.randn(channels, 1, 3, 3, device=device, dtype=dtype)
+
+    def forward() -> Tensor:
+        return F.conv2d(x, filters, stride=stride, padding=1, groups=channels)
+
+    gradient = torch.randn_like(forward())
+
+    def backward(of_input: bool, of_filters: bool) -> Callable[[], object]:
+        return lambda: torch.ops.aten.convolution_backward(
+            gradient, x, filters, None, (stride, stride), (1, 1), (1, 1), False, (0, 0), channels,
+            (of_input, of_filters, False),
+        )  # fmt: skip
+
+    parts = {
+        "forward": forward,
+        "input_gradient": backward(True, False),
+        "filter_gradient": backward(False, True),
+    }
+    times = {name: milliseconds(part, device, repeats) for name, part in parts.items()}
+    return {"precision": precision, "memory_format": layout} | times
+
+
+def mixed(layer: CondConv2d, x: Tensor, routing: Tensor) -> Tensor:
+    """As the layer computes it: (samples, out, in) filters times (samples, in, pixels)."""
+    return layer._dense(x, routing @ layer.weight)
+
+
+def mixed_channels_last(layer: CondConv2d, x: Tensor, routing: Tensor) -> Tensor:
+    """The same with the images' own order: (samples, pixels, in) times (samples, in, out)."""
+    samples, channels, rows, columns = x.shape
+    filters = (routing @ layer.weight).view(samples, -1, channels)
+    y = torch.bmm(x.permute(0, 2, 3, 1).reshape(samples, -1, channels), filters.transpose(1, 2))
+    return y.view(samples, rows, columns, -1).permute(0, 3, 1, 2)
+
+
+def stacked(layer: CondConv2d, x: Tensor, routing: Tensor) -> Tensor:
+    """One product: (samples x pixels, experts x in) times (experts x in, out)."""
+    samples, channels, rows, columns = x.shape
+    experts = routing.shape[1]
+    pixels = x.permute(0, 2, 3, 1).reshape(samples, -1, 1, channels)
+    scaled = (pixels * routing[:, None, :, None].to(x.dtype)).reshape(-1, experts * channels)
+    filters = layer.weight.view(experts, -1, channels).transpose(1, 2).reshape(experts * channels, -1)
+    return (scaled @ filters).view(samples, rows, columns, -1).permute(0, 3, 1, 2)
+
+
+WAYS = {
+    "mixed": (mixed, "contiguous"),
+    "mixed_channels_last": (mixed_channels_last, "channels_last"),
+    "stacked": (stacked, "channels_last"),
+}
+
+
+def conditional(shape: dict, way: str, batch_size: int, device: torch.device, repeats: int) -> float:
+    """Milliseconds of one conditional 1x1 convolution, forward and backward."""
+    compute, layout = WAYS[way]
+    layer = CondConv2d(shape["in_channels"], shape["out_channels"]).to(device)
+    dtype = torch.bfloat16 if runtime.has_bfloat16(device) else torch.float32
+    x = torch.randn(
+        batch_size, shape["in_channels"], shape["size"], shape["size"], device=device, dtype=dtype
+    )
+    x = x.contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
+    routing = torch.rand(batch_size, layer.routing.out_features, device=device, requires_grad=True)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            y = compute(layer, x, routing)
+        torch.autograd.grad(y, (x, layer.weight, routing), gradient)
+
+    gradient = torch.randn(
+        batch_size, shape["out_channels"], shape["size"], shape["size"], device=device, dtype=dtype
+    ).contiguous(memory_format=LAYOUTS[layout])
+    return milliseconds(step, device, repeats)
+
+
+def measure(batch_size: int, repeats: int, device: torch.device) -> dict:
+    """Both tables, shape by shape."""
+    runtime.keep_freed_memory()
+    precisions = ["float32", "bfloat16"] if runtime.has_bfloat16(device) else ["float32"]
+    result: dict = {"depthwise": [], "conditional": []}
+    for shape in tqdm(shapes("standard", DepthwiseConv2d), unit="depthwise"):
+        ways = [
+            depthwise(shape, batch_size, precision, layout, device, repeats)
+            for precision in precisions
+            for layout in LAYOUTS
+        ]
+        result["depthwise"].append(shape | {"ways": ways})
+    for shape in tqdm(shapes("se_cond", CondConv2d), unit="conditional"):
+        times = {way: conditional(shape, way, batch_size, device, repeats) for way in WAYS}
+        result["conditional"].append(shape | {"milliseconds": times})
+    return result
+
+
+def table(result: dict) -> str:
+    lines = []
+    for shape in result["depthwise"]:
+        for way in shape["ways"]:
+            times = "".join(f"{way[part]:9.2f}" for part in ("forward", "input_gradient", "filter_gradient"))
+            lines.append(
+                f"depthwise {shape['in_channels']:4} {shape['size']:2}/{shape['stride']} "
+                f"{way['precision']:9} {way['memory_format']:14}{times}"
+            )
+    for shape in result["conditional"]:
+        times = "".join(f"  {way} {time:.2f}" for way, time in shape["milliseconds"].items())
+        lines.append(
+            f"conditional {shape['in_channels']:3} -> {shape['out_channels']:3} {shape['size']:2}{times}"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batch-size", type=int, help="default: 256 on CUDA, 32 on a CPU")
+    parser.add_argument("--repeats", type=int, default=7, help="of a measurement (default: 7)")
+    parser.add_argument(
+        "--output", type=Path, default=FOLDER / "results", help="folder (default: benchmarks/results)"
+    )
+    options = parser.parse_args(arguments)
+    device = runtime.pick_device()
+    batch_size = options.batch_size or (256 if device.type == "cuda" else 32)
+    result = empty({"batch_size": batch_size, "repeats": options.repeats}, device)
+    result = {name: result[name] for name in ("device", "versions", "commit", "started", "settings")}
+    result |= measure(batch_size, options.repeats, device)
+    path = options.output / slug(result["device"]) / "layers.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(result, indent=1) + "\n"
+    write_atomically(path, lambda file: file.write(content.encode()))
+    print(table(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
