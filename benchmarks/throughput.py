@@ -175,12 +175,10 @@ def run(options: argparse.Namespace, device: torch.device) -> int:
         result = taken_up(path, new)
         waiting = [job for job in asked if not is_measured(result, job)]
         with tqdm(waiting, unit="row", initial=len(asked) - len(waiting), total=len(asked)) as bar:
-            for job in bar:
+            for done, job in enumerate(bar, start=len(asked) - len(waiting)):
                 if time.monotonic() >= deadline:
                     print(table(result))
-                    print(
-                        f"The time is up after {bar.n} of {len(asked)}; the same command goes on from there."
-                    )
+                    print(f"The time is up after {done} of {len(asked)}; {GO_ON}.")
                     return 3
                 bar.set_description(job["id"])
                 outcome = measured(job, settings)
@@ -191,10 +189,9 @@ def run(options: argparse.Namespace, device: torch.device) -> int:
                 content = json.dumps(result, indent=1) + "\n"
                 write_atomically(path, lambda file, content=content: file.write(content.encode()))
     print(table(result))
-    print(
-        f"{path}: {len(asked) - len(failed)} of {len(asked)}",
-        f"failed: {', '.join(failed)}" if failed else "",
-    )
+    print(f"{path}: {len(asked) - len(failed)} of {len(asked)} measured")
+    if failed:
+        print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
 
 

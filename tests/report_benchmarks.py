@@ -86,3 +86,19 @@ def write(root: Path, results: object, name: str = "a-processor") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results))
     return path
+
+
+def example_layers(device: dict = CPU) -> dict:
+    """What the benchmark of the layers writes for a device, cut to a layer of each kind."""
+    shape = {"in_channels": 96, "out_channels": 96, "size": 56, "stride": 2, "layers": 1}
+    way = {"precision": "bfloat16", "memory_format": "channels_last"}
+    parts = {"forward": 2.54, "input_gradient": 84.5, "filter_gradient": 4.8}
+    times = {"mixed": 8.2, "mixed_channels_last": 7.7, "stacked": 12.2}
+    results = {
+        "device": device,
+        "commit": "e" * 40,
+        "started": "2026-01-01T00:00:00Z",
+        "depthwise": [shape | {"ways": [way | parts]}],
+        "conditional": [shape | {"out_channels": 24, "milliseconds": times}],
+    }
+    return json.loads(json.dumps(results))

@@ -235,7 +235,7 @@ class Profile:
         extension = [file.read_text(encoding="utf-8") for file in self.root.glob("book/_ext/*.py")]
         reports = [f"_build/{self.name}/source/notebooks/{report}.ipynb" for report in NOTEBOOKS]
         sources = ("_config.yml", "_toc.yml", "references.bib", "constraints.txt", "book/**/*")
-        sources += ("benchmarks/results/*/throughput.json",)
+        sources += ("benchmarks/results/*/*.json",)
         return code_inputs(self.read, extension) | self._files(*sources, *reports) | self._run_folders()
 
     def _summary(self) -> Inputs:

@@ -16,8 +16,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.records import Run
 
-# What stands for the throughput benchmark and all its results.
-BENCHMARK = "benchmarks/throughput.py"
+# What stands for the benchmarks of speed and all their results.
+BENCHMARK, LAYERS = "benchmarks/throughput.py", "benchmarks/layers.py"
 # Each table and figure by its name: the notebook that makes it, if one does, and from what, where that is not
 # the runs.
 ARTEFACTS = {
@@ -35,6 +35,8 @@ ARTEFACTS = {
     "table-speed": ("", BENCHMARK),
     "table-roofline": ("", BENCHMARK),
     "table-kernels": ("", BENCHMARK),
+    "table-depthwise": ("", LAYERS),
+    "table-conditional": ("", LAYERS),
     "table-growth": ("", BENCHMARK),
     "table-goals": ("", BENCHMARK),
     "table-scaling": ("", "xnnlib.report.scaling"),
@@ -102,10 +104,11 @@ class Provenance(SphinxDirective):
         return [table]
 
     def _artefacts(self):
-        rows = []
+        rows, benchmarks = [], self.env.app.paper_benchmarks
         made = {
             "": ", ".join(_folder(run) for run in self.env.app.paper_runs),
-            BENCHMARK: "; ".join([BENCHMARK, *(found.source for found in self.env.app.paper_benchmarks)]),
+            BENCHMARK: "; ".join([BENCHMARK, *(found.source for found in benchmarks)]),
+            LAYERS: "; ".join([LAYERS, *(found.layers_source for found in benchmarks if found.layers)]),
         }
         for name, (notebook, source) in ARTEFACTS.items():
             title, _ = self.state.inline_text(f"{{numref}}`{name}`", self.lineno)

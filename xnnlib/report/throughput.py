@@ -1,6 +1,7 @@
-"""What the throughput benchmark measured, read from its files, as tables.
+"""What the benchmarks of speed measured, read from their files, as tables.
 
-`benchmarks/throughput.py` writes one `benchmarks/results/<device>/throughput.json` for each device. A table
+`benchmarks/throughput.py` writes one `benchmarks/results/<device>/throughput.json` for each device,
+`benchmarks/layers.py` a `layers.json` beside it (`xnnlib.report.layer_times`). A table
 shows all devices that there are; it names them in a column of its own where they are several.
 """
 
@@ -16,7 +17,7 @@ from xnnlib.report.settings import letter
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
 
-FILE = "throughput.json"
+FILE, LAYERS_FILE = "throughput.json", "layers.json"
 NOT_RUN = Table(("Result",), "l", (("No benchmark has been run; make benchmark runs it.",),))
 DASH = "\N{EN DASH}"
 
@@ -34,10 +35,8 @@ WAY_TITLES = {
 }
 SCOPE_TITLES = {"model": "model", "end-to-end": "end to end"}
 
-SHARED = {
-    "device": {"type": TEXT, "name": TEXT},
-    "commit": TEXT,
-    "started": TEXT,
+MADE = {"device": {"type": TEXT, "name": TEXT}, "commit": TEXT, "started": TEXT}
+SHARED = MADE | {
     "settings": {"batch_size": COUNT, "crop": COUNT, "num_classes": COUNT, "repeats": COUNT},
     "copy_gigabytes_per_second": POSITIVE,
     "rows": LIST,
@@ -64,14 +63,22 @@ GROWTH = {
     "peak_memory_megabytes": POSITIVE,
 }
 KERNEL = {"name": TEXT, "share": NUMBER}
+CONDITIONAL_WAYS = ("mixed", "mixed_channels_last", "stacked")
+SHAPE = {"in_channels": COUNT, "out_channels": COUNT, "size": COUNT, "stride": COUNT, "layers": COUNT}
+PARTS = {"forward": POSITIVE, "input_gradient": POSITIVE, "filter_gradient": POSITIVE}
+LAYER_TIMES = {
+    "depthwise": SHAPE | {"ways": LIST},
+    "conditional": SHAPE | {"milliseconds": dict.fromkeys(CONDITIONAL_WAYS, POSITIVE)},
+}
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One device's results: the file that they are from, and what it holds."""
+    """One device's results: the file that they are from, and what it and the one beside it hold."""
 
     path: Path
     results: dict
+    layers: dict | None = None
 
     @property
     def device(self) -> str:
@@ -81,8 +88,16 @@ class Benchmark:
     @property
     def source(self) -> str:
         """The file, from `benchmarks/` on, with the commit and the device that it was measured on."""
-        file = "/".join(self.path.parts[-4:])
-        return f"{file}, commit {self.results['commit'][:10]}, {self.device}"
+        return self._source(self.path, self.results)
+
+    @property
+    def layers_source(self) -> str:
+        """The same of the layers' file, which must be there."""
+        return self._source(self.path.with_name(LAYERS_FILE), self.layers)
+
+    def _source(self, path: Path, results: dict) -> str:
+        file = "/".join(path.parts[-4:])
+        return f"{file}, commit {results['commit'][:10]}, {device_title(results['device'])}"
 
     def row(self, network: str, way: str = "xnnlib", scope: str = "model") -> dict | None:
         """The row of a network, if it was measured."""
@@ -100,14 +115,31 @@ def load_benchmarks(folder: Path) -> list[Benchmark]:
 
 
 def _load(path: Path) -> Benchmark:
+    results, layers = _read(path, _check), path.with_name(LAYERS_FILE)
+    return Benchmark(path, results, _read(layers, _check_layers) if layers.exists() else None)
+
+
+def _read(path: Path, check: Callable[[object], None]) -> dict:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        _check(results)
+        check(results)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); make it readable.") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and run: make benchmark") from None
-    return Benchmark(path, results)
+    return results
+
+
+def _check_layers(results: object) -> None:
+    """As `_check`."""
+    check_fields(results, MADE | dict.fromkeys(LAYER_TIMES, LIST))
+    for name, fields in LAYER_TIMES.items():
+        for index, layer in enumerate(results[name]):
+            check_fields(layer, fields, f"{name}[{index}]")
+    for index, layer in enumerate(results["depthwise"]):
+        for number, way in enumerate(layer["ways"]):
+            place = f"depthwise[{index}].ways[{number}]"
+            check_fields(way, PARTS | {"precision": TEXT, "memory_format": TEXT}, place)
 
 
 def _check(results: object) -> None:
@@ -136,7 +168,8 @@ def speed_table(benchmarks: list[Benchmark]) -> Table:
     """Training speed: one row for each row of the benchmark, in its order; an error stands with its row."""
     columns = ("Network", "Way", "Scope", "Precision", "Images/s", "Lowest, highest")
     columns += ("Step (ms)", "Memory (MB)", "Compile (s)")
-    return _table(columns, "llllrrrrr", benchmarks, lambda results: map(_speed_row, results["rows"]))
+    align = "llllrrrrr"
+    return device_table(columns, align, benchmarks, lambda found: map(_speed_row, found.results["rows"]))
 
 
 def _speed_row(row: dict) -> tuple[str, ...]:
@@ -161,59 +194,59 @@ def roofline_table(benchmarks: list[Benchmark]) -> Table:
     """What the memory would allow each network, and the share of it that was reached."""
     columns = ("Network", "MB an image", "Copying (GB/s)", "Images/s allowed", "Share reached")
 
-    def rows(results: dict) -> Iterable[tuple[str, ...]]:
-        for network, limit in results["roofline"].items():
+    def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
+        for network, limit in found.results["roofline"].items():
             yield (
                 NETWORK_TITLES.get(network, network),
                 f"{limit['bytes_per_image'] / 1e6:,.1f}",
-                f"{results['copy_gigabytes_per_second']:,.1f}",
+                f"{found.results['copy_gigabytes_per_second']:,.1f}",
                 rate(limit["images_per_second"]),
                 f"{limit['share']:.0%}",
             )
 
-    return _table(columns, "lrrrr", benchmarks, rows)
+    return device_table(columns, "lrrrr", benchmarks, rows)
 
 
 def growth_table(benchmarks: list[Benchmark]) -> Table:
     """Speed and memory of block A, end to end, as the batch and the data set grow."""
     columns = ("Batch size", "Training images", "Images/s", "Peak memory (MB)")
 
-    def rows(results: dict) -> Iterable[tuple[str, ...]]:
-        for row in results["growth"]:
+    def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
+        for row in found.results["growth"]:
             sizes = (f"{row['batch_size']:,}", f"{row['train_images']:,}")
             yield (*sizes, rate(row["images_per_second"]), f"{row['peak_memory_megabytes']:,.0f}")
 
-    return _table(columns, "rrrr", benchmarks, rows)
+    return device_table(columns, "rrrr", benchmarks, rows)
 
 
 def kernel_table(benchmarks: list[Benchmark]) -> Table:
     """Where the time of a step goes: the kernels of each block with the largest shares."""
 
-    def rows(results: dict) -> Iterable[tuple[str, ...]]:
-        for network, kernels in results["kernels"].items():
+    def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
+        for network, kernels in found.results["kernels"].items():
             title = BLOCK_TITLES.get(network, network)
             for kernel in kernels:
                 yield title, kernel["name"], f"{kernel['share']:.1%}"
                 title = ""
 
-    return _table(("Block", "Kernel", "Share"), "llr", benchmarks, rows)
+    return device_table(("Block", "Kernel", "Share"), "llr", benchmarks, rows)
 
 
-def _table(
+def device_table(
     columns: tuple[str, ...],
     align: str,
     benchmarks: list[Benchmark],
-    rows: Callable[[dict], Iterable[tuple[str, ...]]],
+    rows: Callable[[Benchmark], Iterable[tuple[str, ...]]],
 ) -> Table:
-    """The rows that `rows` makes of each device's results; NOT_RUN where there are no results."""
+    """The rows that `rows` makes of each device's results; NOT_RUN where there are none."""
     if not benchmarks:
         return NOT_RUN
     if len(benchmarks) == 1:
-        return Table(columns, align, tuple(rows(benchmarks[0].results)))
+        return Table(columns, align, tuple(rows(benchmarks[0])))
     named = []
     for benchmark in benchmarks:
         device = benchmark.device
-        for cells in rows(benchmark.results):
+        for cells in rows(benchmark):
             named.append((device, *cells))
             device = ""
     return Table(("Device", *columns), f"l{align}", tuple(named))

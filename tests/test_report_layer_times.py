@@ -1,0 +1,51 @@
+"""The tables of the layers, from made-up results."""
+
+import json
+
+import pytest
+from report_benchmarks import example, example_layers, write
+
+from xnnlib.errors import UserError
+from xnnlib.report.layer_times import conditional_table, depthwise_table
+from xnnlib.report.throughput import DASH, NOT_RUN, load_benchmarks
+
+
+def loaded(root, layers):
+    path = write(root, example())
+    if layers:
+        path.with_name("layers.json").write_text(json.dumps(layers), encoding="utf-8")
+    return load_benchmarks(root / "benchmarks" / "results")
+
+
+def test_each_layer_is_a_row_and_each_way_a_column(tmp_path):
+    benchmarks = loaded(tmp_path, example_layers())
+    row = ("96", "56", "2", DASH, DASH, DASH, "2.5 + 84.5 + 4.8")
+    assert depthwise_table(benchmarks).rows == (row,)
+    assert conditional_table(benchmarks).rows == (("96", "24", "56", "8.2", "7.7", "12.2"),)
+    source = "benchmarks/results/a-processor/layers.json, commit eeeeeeeeee, a processor, 2 threads"
+    assert benchmarks[0].layers_source == source
+
+
+@pytest.mark.parametrize("table", [depthwise_table, conditional_table])
+def test_a_device_whose_layers_were_not_measured_is_left_out(table, tmp_path):
+    assert table(loaded(tmp_path, None)) == NOT_RUN
+
+
+@pytest.mark.parametrize(
+    "place, said",
+    [
+        (["commit"], "commit is missing"),
+        (["depthwise", 0, "ways", 0, "forward"], "depthwise[0].ways[0].forward is missing"),
+        (["conditional", 0, "milliseconds", "mixed"], "conditional[0].milliseconds.mixed is missing"),
+    ],
+)
+def test_a_missing_field_is_one_line_that_names_it(tmp_path, place, said):
+    layers = example_layers()
+    *folder, name = place
+    inside = layers
+    for step in folder:
+        inside = inside[step]
+    del inside[name]
+    with pytest.raises(UserError, match="layers.json is damaged") as caught:
+        loaded(tmp_path, layers)
+    assert said in str(caught.value)
