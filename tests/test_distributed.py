@@ -13,7 +13,7 @@ import torch
 from kill_and_resume import TINY, result
 from safetensors.torch import load_file
 
-from xnnlib import records
+from xnnlib import distributed, records
 from xnnlib.checkpoints import CHECKPOINT
 from xnnlib.errors import UserError
 from xnnlib.settings import Settings, from_arguments
@@ -129,6 +129,13 @@ def test_ctrl_c_stops_all_processes_with_one_line(tmp_path):
     assert process.returncode == 130, output
     assert "interrupted: stopped; the same command goes on from the last checkpoint." in output
     assert "Traceback" not in output
+
+
+def test_images_that_are_not_there_are_one_line_before_any_process_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "launch", None)
+    settings = Settings(devices=2, batch_size=8, dataset="folder", data_root=str(tmp_path / "none"))
+    with pytest.raises(UserError, match="none"):
+        train(settings)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_any_work(tmp_path):

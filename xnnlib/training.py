@@ -87,6 +87,8 @@ def train(settings: Settings, dataset: Dataset | None = None) -> records.Run:
             "devices is for one process that starts the others; torchrun has started them already."
         )
     if settings.devices > 1:
+        # Packed once, before the processes start: a mistake about them is one line, not one of each.
+        load_images(settings)
         distributed.launch(settings.devices, settings.arguments())
         return records.load_run(project_path(settings.run_dir))
     return fit(
