@@ -42,6 +42,7 @@ campaign: $(STAMP)  ## the full-scale runs, in order, within MINUTES; goes on wh
 
 benchmark: $(STAMP)  ## training speed here beside other ways, within MINUTES; goes on where it stopped
 	@python benchmarks/throughput.py $(if $(MINUTES),--minutes $(MINUTES))
+	@python benchmarks/steps.py
 	@python benchmarks/layers.py
 
 book: $(STAMP)  ## build the book from the committed records

@@ -8,21 +8,17 @@ with the experts stacked, in which each sample's input stands once for each expe
 The shapes are those of the paper's network. Written to OUTPUT/<device>/layers.json; in milliseconds.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from command import measure_and_save
 from stopwatch import timed
-from throughput import FOLDER, empty, slug
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from xnnlib import runtime
-from xnnlib.files import write_atomically
 from xnnlib.layers import CondConv2d, DepthwiseConv2d
 from xnnlib.network import untrained
 from xnnlib.spec import NetworkSpec
@@ -140,8 +136,9 @@ def conditional(shape: dict, way: str, batch_size: int, device: torch.device, re
     return milliseconds(step, device, repeats)
 
 
-def measure(batch_size: int, repeats: int, device: torch.device) -> dict:
+def measure(settings: dict, device: torch.device) -> dict:
     """Both tables, shape by shape."""
+    batch_size, repeats = settings["batch_size"], settings["repeats"]
     runtime.keep_freed_memory()
     precisions = ["float32", "bfloat16"] if runtime.has_bfloat16(device) else ["float32"]
     result: dict = {"depthwise": [], "conditional": []}
@@ -175,28 +172,5 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--batch-size", type=int, help="default: 256 on CUDA, 32 on a CPU")
-    parser.add_argument("--repeats", type=int, default=7, help="of a measurement (default: 7)")
-    parser.add_argument(
-        "--output", type=Path, default=FOLDER / "results", help="folder (default: benchmarks/results)"
-    )
-    options = parser.parse_args(arguments)
-    device = runtime.pick_device()
-    batch_size = options.batch_size or (256 if device.type == "cuda" else 32)
-    result = empty({"batch_size": batch_size, "repeats": options.repeats}, device)
-    result = {name: result[name] for name in ("device", "versions", "commit", "started", "settings")}
-    result |= measure(batch_size, options.repeats, device)
-    path = options.output / slug(result["device"]) / "layers.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(result, indent=1) + "\n"
-    write_atomically(path, lambda file: file.write(content.encode()))
-    print(table(result))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure_and_save(__doc__, "layers.json", measure, table))

@@ -96,23 +96,45 @@ def plain(block: str, settings: dict, device: torch.device) -> Subject:
     return Subject(network, optimizer, recipe, torch.contiguous_format, step)
 
 
-def rival(name: str, compiles: bool, settings: dict, device: torch.device) -> Subject:
-    """Another's layers or network in all that the project's has: precision, optimiser, kept memory."""
-    rivals = imported("rivals")
-    runtime.keep_freed_memory()
-    recipe, layout, classes = recipe_of(settings, device), torch.channels_last, settings["num_classes"]
-    if name in KNOWN:
-        network = rivals.known_network(name, classes)
-    else:
-        network = rivals.from_known_layers(Network(name, classes))
+def with_our_step(
+    network: nn.Module, recipe: Recipe, layout: torch.memory_format, device: torch.device, mode: str | None
+) -> Subject:
+    """A network with the project's step and optimiser; `mode`: torch.compile's, if it is to be compiled."""
     network = network.to(device, memory_format=layout).train()
     optimizer = make_optimizer(network, recipe)
-    called = torch.compile(network) if compiles else network
+    called = torch.compile(network, mode=mode) if mode else network
 
     def step(images: Tensor, labels: Tensor) -> object:
         return train_step(called, images, labels, optimizer, recipe, device)
 
-    return Subject(called, optimizer, recipe, layout, step, None if compiles else 0.0)
+    return Subject(called, optimizer, recipe, layout, step, None if mode else 0.0)
+
+
+def part_way(block: str, taken: list[str], settings: dict, device: torch.device) -> Subject:
+    """The plain way with those of STEPS that are `taken`."""
+    if not taken:
+        return plain(block, settings, device)
+    if "memory" in taken:
+        runtime.keep_freed_memory()
+    recipe = recipe_of(settings, device)
+    if "bfloat16" not in taken:
+        recipe = replace(recipe, precision="float32")
+    layout = memory_format(block) if "channels_last" in taken else torch.contiguous_format
+    mode = "reduce-overhead" if "graphs" in taken else "default" if "compiled" in taken else None
+    return with_our_step(Network(block, settings["num_classes"]), recipe, layout, device, mode)
+
+
+def rival(name: str, compiles: bool, settings: dict, device: torch.device) -> Subject:
+    """Another's layers or network in all that the project's has: precision, optimiser, kept memory."""
+    rivals = imported("rivals")
+    runtime.keep_freed_memory()
+    classes = settings["num_classes"]
+    if name in KNOWN:
+        network = rivals.known_network(name, classes)
+    else:
+        network = rivals.from_known_layers(Network(name, classes))
+    recipe, mode = recipe_of(settings, device), "default" if compiles else None
+    return with_our_step(network, recipe, torch.channels_last, device, mode)
 
 
 SUBJECTS = {
@@ -160,6 +182,14 @@ def training(subject: Subject, split: Split, device: torch.device) -> Callable[[
             )
 
     return loop
+
+
+def part(job: dict, settings: dict, device: torch.device, folder: Path) -> dict:
+    """The speed of one network's step part of the way from plain to the project's."""
+    subject = part_way(job["network"], job["taken"], settings, device)
+    batch = random_batch(subject.layout, settings, device)
+    timing = timed(stepping(subject.step, itertools.repeat(batch)), device, settings["repeats"])
+    return timing.images_per_second(settings["batch_size"])
 
 
 def row(job: dict, settings: dict, device: torch.device, folder: Path) -> dict:
@@ -236,7 +266,7 @@ def copying(job: dict, settings: dict, device: torch.device, folder: Path) -> di
     return {"gigabytes_per_second": round(2 * COPIED_BYTES / seconds / 1e9, 2)}
 
 
-KINDS = {"row": row, "growth": growth, "kernels": kernels, "copy": copying}
+KINDS = {"row": row, "part": part, "growth": growth, "kernels": kernels, "copy": copying}
 
 
 def one_line(error: BaseException) -> str:

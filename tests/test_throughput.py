@@ -11,6 +11,7 @@ import plan
 import pytest
 import rivals
 import roofline
+import steps
 import stopwatch
 import throughput
 import torch
@@ -354,3 +355,20 @@ def test_the_layers_table_names_every_layer_and_way():
         "conditional": [shape | {"milliseconds": times}],
     }
     assert len(layers.table(result).splitlines()) == 3
+
+
+def test_every_step_adds_one_thing_and_a_gpu_has_more_of_them():
+    for device, most in (("cpu", 4), ("cuda", 6)):
+        taken = [job["taken"] for job in steps.jobs(device) if job["network"] == "se"]
+        assert [len(each) for each in taken] == list(range(most + 1))
+        assert all(later[:-1] == earlier for earlier, later in itertools.pairwise(taken))
+
+
+@pytest.mark.parametrize("taken", [[], ["layers"], list(steps.STEPS)])
+def test_each_step_trains_the_same_network(taken, monkeypatch):
+    monkeypatch.setattr(measure.runtime, "keep_freed_memory", lambda: True)
+    monkeypatch.setattr(measure.runtime, "has_bfloat16", lambda device: True)
+    subject = measure.part_way("se_cond", taken, SETTINGS, CPU)
+    subject.step(*measure.random_batch(subject.layout, SETTINGS, CPU))
+    assert subject.recipe.precision == ("bfloat16" if "bfloat16" in taken else "float32")
+    assert subject.compile_seconds == 0.0

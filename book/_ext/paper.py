@@ -33,7 +33,7 @@ from xnnlib.records import Run, load_runs
 from xnnlib.report.numbers import Numbers, numbers
 from xnnlib.report.scaling import scaling_numbers
 from xnnlib.report.speed import speed_numbers
-from xnnlib.report.throughput import FILE, LAYERS_FILE, load_benchmarks
+from xnnlib.report.throughput import FILE, LAYERS_FILE, STEPS_FILE, load_benchmarks
 from xnnlib.spec import BLOCK_TITLES
 
 EXTENSIONS = (
@@ -74,7 +74,7 @@ def load_records(app: Sphinx, config: Config) -> None:
 def book_sources(root: Path, runs: list[Run]) -> list[Path]:
     """Every file that the book is made from, the library's and this extension's code included."""
     patterns = ("_toc.yml", "references.bib", "book/**/*", "figures/*", "notebooks/*.ipynb")
-    patterns += tuple(f"benchmarks/results/*/{file}" for file in (FILE, LAYERS_FILE))
+    patterns += tuple(f"benchmarks/results/*/{file}" for file in (FILE, LAYERS_FILE, STEPS_FILE))
     files = [file for pattern in patterns for file in root.glob(pattern)]
     files += [run.path / name for run in runs for name in ("record.json", "epochs.csv", "train.ipynb")]
     files += Path(xnnlib.__file__).parent.rglob("*.py")

@@ -17,7 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 from xnnlib.records import Run
 
 # What stands for the benchmarks of speed and all their results.
-BENCHMARK, LAYERS = "benchmarks/throughput.py", "benchmarks/layers.py"
+BENCHMARK, LAYERS, STEPS = (f"benchmarks/{name}.py" for name in ("throughput", "layers", "steps"))
 # Each table and figure by its name: the notebook that makes it, if one does, and from what, where that is not
 # the runs.
 ARTEFACTS = {
@@ -35,6 +35,7 @@ ARTEFACTS = {
     "table-speed": ("", BENCHMARK),
     "table-roofline": ("", BENCHMARK),
     "table-kernels": ("", BENCHMARK),
+    "table-steps": ("", STEPS),
     "table-depthwise": ("", LAYERS),
     "table-conditional": ("", LAYERS),
     "table-growth": ("", BENCHMARK),
@@ -108,6 +109,7 @@ class Provenance(SphinxDirective):
         made = {
             "": ", ".join(_folder(run) for run in self.env.app.paper_runs),
             BENCHMARK: "; ".join([BENCHMARK, *(found.source for found in benchmarks)]),
+            STEPS: "; ".join([STEPS, *(found.steps_source for found in benchmarks if found.steps)]),
             LAYERS: "; ".join([LAYERS, *(found.layers_source for found in benchmarks if found.layers)]),
         }
         for name, (notebook, source) in ARTEFACTS.items():

@@ -14,6 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 from xnnlib.report import layer_times, tables, throughput
 from xnnlib.report.scaling import scaling_table
 from xnnlib.report.speed import goal_table
+from xnnlib.report.steps import step_table
 from xnnlib.spec import NetworkSpec
 
 TABLES = {
@@ -26,6 +27,7 @@ TABLES = {
     "speed": lambda app: throughput.speed_table(app.paper_benchmarks),
     "roofline": lambda app: throughput.roofline_table(app.paper_benchmarks),
     "kernels": lambda app: throughput.kernel_table(app.paper_benchmarks),
+    "steps": lambda app: step_table(app.paper_benchmarks),
     "depthwise": lambda app: layer_times.depthwise_table(app.paper_benchmarks),
     "conditional": lambda app: layer_times.conditional_table(app.paper_benchmarks),
     "growth": lambda app: throughput.growth_table(app.paper_benchmarks),

@@ -1,7 +1,7 @@
 """What the benchmarks of speed measured, read from their files, as tables.
 
 `benchmarks/throughput.py` writes one `benchmarks/results/<device>/throughput.json` for each device,
-`benchmarks/layers.py` a `layers.json` beside it (`xnnlib.report.layer_times`). A table
+`benchmarks/layers.py` and `benchmarks/steps.py` a `layers.json` and a `steps.json` beside it. A table
 shows all devices that there are; it names them in a column of its own where they are several.
 """
 
@@ -17,7 +17,7 @@ from xnnlib.report.settings import letter
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
 
-FILE, LAYERS_FILE = "throughput.json", "layers.json"
+FILE, LAYERS_FILE, STEPS_FILE = "throughput.json", "layers.json", "steps.json"
 NOT_RUN = Table(("Result",), "l", (("No benchmark has been run; make benchmark runs it.",),))
 DASH = "\N{EN DASH}"
 
@@ -74,11 +74,12 @@ LAYER_TIMES = {
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One device's results: the file that they are from, and what it and the one beside it hold."""
+    """One device's results: the file that they are from, and what it and those beside it hold."""
 
     path: Path
     results: dict
     layers: dict | None = None
+    steps: dict | None = None
 
     @property
     def device(self) -> str:
@@ -88,16 +89,21 @@ class Benchmark:
     @property
     def source(self) -> str:
         """The file, from `benchmarks/` on, with the commit and the device that it was measured on."""
-        return self._source(self.path, self.results)
+        return self._source(FILE, self.results)
 
     @property
     def layers_source(self) -> str:
         """The same of the layers' file, which must be there."""
-        return self._source(self.path.with_name(LAYERS_FILE), self.layers)
+        return self._source(LAYERS_FILE, self.layers)
 
-    def _source(self, path: Path, results: dict) -> str:
-        file = "/".join(path.parts[-4:])
-        return f"{file}, commit {results['commit'][:10]}, {device_title(results['device'])}"
+    @property
+    def steps_source(self) -> str:
+        """The same of the steps' file, which must be there."""
+        return self._source(STEPS_FILE, self.steps)
+
+    def _source(self, file: str, results: dict) -> str:
+        path = "/".join((*self.path.parts[-4:-1], file))
+        return f"{path}, commit {results['commit'][:10]}, {device_title(results['device'])}"
 
     def row(self, network: str, way: str = "xnnlib", scope: str = "model") -> dict | None:
         """The row of a network, if it was measured."""
@@ -115,8 +121,9 @@ def load_benchmarks(folder: Path) -> list[Benchmark]:
 
 
 def _load(path: Path) -> Benchmark:
-    results, layers = _read(path, _check), path.with_name(LAYERS_FILE)
-    return Benchmark(path, results, _read(layers, _check_layers) if layers.exists() else None)
+    others = ((path.with_name(LAYERS_FILE), _check_layers), (path.with_name(STEPS_FILE), _check_steps))
+    beside = (_read(other, check) if other.exists() else None for other, check in others)
+    return Benchmark(path, _read(path, _check), *beside)
 
 
 def _read(path: Path, check: Callable[[object], None]) -> dict:
@@ -157,6 +164,14 @@ def _check(results: object) -> None:
     for network, kernels in results["kernels"].items():
         for index, kernel in enumerate(kernels):
             check_fields(kernel, KERNEL, f"kernels.{network}[{index}]")
+
+
+def _check_steps(results: object) -> None:
+    """As `_check`."""
+    check_fields(results, MADE | {"rows": LIST})
+    for index, row in enumerate(results["rows"]):
+        figures = FAILED if "error" in row else {"images_per_second": POSITIVE}
+        check_fields(row, {"network": TEXT, "taken": LIST} | figures, f"rows[{index}]")
 
 
 def rate(images_per_second: float) -> str:

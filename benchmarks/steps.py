@@ -1,0 +1,51 @@
+"""From the plain way to this project's, step by step: what each step brings to each block.
+
+Each step adds one thing to all before it. Every row is measured in a process of its own, as those of
+throughput.py. Written to OUTPUT/<device>/steps.json.
+"""
+
+import sys
+
+import torch
+from command import measure_and_save
+from throughput import measured
+from tqdm import tqdm
+
+from xnnlib.spec import BLOCKS
+
+# In the order in which they are taken; what each is, measure.part_way knows.
+STEPS = ("layers", "memory", "channels_last", "bfloat16")
+ON_A_GPU = ("compiled", "graphs")
+
+
+def jobs(device_type: str) -> list[dict]:
+    """Each block with no step taken, with the first, with the first two, and so on."""
+    steps = STEPS + (ON_A_GPU if device_type == "cuda" else ())
+    return [
+        {"kind": "part", "network": block, "taken": list(steps[:count])}
+        for count in range(len(steps) + 1)
+        for block in BLOCKS
+    ]
+
+
+def table(result: dict) -> str:
+    lines = []
+    for row in result["rows"]:
+        speed = row.get("error") or (
+            f"{row['images_per_second']:9,.1f} images/s ({row['lowest']:,.1f} to {row['highest']:,.1f})"
+        )
+        lines.append(f"{row['network']:10}{' + '.join(row['taken']) or 'plain':50}{speed}")
+    return "\n".join(lines)
+
+
+def measure(settings: dict, device: torch.device) -> dict:
+    """Every row; one that failed has its error."""
+    rows = [
+        {"network": job["network"], "taken": job["taken"]} | measured(job, settings)
+        for job in tqdm(jobs(device.type), unit="row")
+    ]
+    return {"rows": rows}
+
+
+if __name__ == "__main__":
+    sys.exit(measure_and_save(__doc__, "steps.json", measure, table))
