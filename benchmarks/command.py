@@ -1,13 +1,13 @@
-"""The command line of a benchmark that is measured in one go and saved at its end."""
+"""The command line of a benchmark with one file, which is saved part by part; the same command goes on."""
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from plan import CLASSES
-from throughput import FOLDER, empty, slug
+from throughput import FOLDER, empty, slug, taken_up
 
 from xnnlib import runtime
 from xnnlib.files import write_atomically
@@ -17,10 +17,13 @@ from xnnlib.spec import RECIPES
 def measure_and_save(
     description: str,
     file: str,
-    measure: Callable[[dict, torch.device], dict],
+    measure: Callable[[dict, torch.device, dict], Iterator[dict]],
     table: Callable[[dict], str],
 ) -> int:
-    """Write what `measure` makes of settings and device to OUTPUT/<device>/`file`; print its table."""
+    """Write what `measure` yields to OUTPUT/<device>/`file`, each time it does; print the table.
+
+    It is called with the settings, the device and what the file holds already of the same machine and commit.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,10 +42,12 @@ def measure_and_save(
     }
     made = empty(settings, device)
     result = {name: made[name] for name in ("device", "versions", "commit", "started", "settings")}
-    result |= measure(settings, device)
     path = options.output / slug(result["device"]) / file
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(result, indent=1) + "\n"
-    write_atomically(path, lambda file: file.write(content.encode()))
+    result = taken_up(path, result)
+    for part in measure(settings, device, result):
+        result |= part
+        content = json.dumps(result, indent=1) + "\n"
+        write_atomically(path, lambda file, content=content: file.write(content.encode()))
     print(table(result))
     return 0

@@ -9,7 +9,7 @@ The shapes are those of the paper's network. Written to OUTPUT/<device>/layers.j
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from command import measure_and_save
@@ -136,8 +136,10 @@ def conditional(shape: dict, way: str, batch_size: int, device: torch.device, re
     return milliseconds(step, device, repeats)
 
 
-def measure(settings: dict, device: torch.device) -> dict:
-    """Both tables, shape by shape."""
+def measure(settings: dict, device: torch.device, before: dict) -> Iterator[dict]:
+    """Both tables, at once, if they were not there `before`."""
+    if "conditional" in before:
+        return
     batch_size, repeats = settings["batch_size"], settings["repeats"]
     runtime.keep_freed_memory()
     precisions = ["float32", "bfloat16"] if runtime.has_bfloat16(device) else ["float32"]
@@ -152,7 +154,7 @@ def measure(settings: dict, device: torch.device) -> dict:
     for shape in tqdm(shapes("se_cond", CondConv2d), unit="conditional"):
         times = {way: conditional(shape, way, batch_size, device, repeats) for way in WAYS}
         result["conditional"].append(shape | {"milliseconds": times})
-    return result
+    yield result
 
 
 def table(result: dict) -> str:

@@ -1,10 +1,11 @@
 """From the plain way to this project's, step by step: what each step brings to each block.
 
 Each step adds one thing to all before it. Every row is measured in a process of its own, as those of
-throughput.py. Written to OUTPUT/<device>/steps.json.
+throughput.py. Written to OUTPUT/<device>/steps.json, row by row; the same command goes on.
 """
 
 import sys
+from collections.abc import Iterator
 
 import torch
 from command import measure_and_save
@@ -38,13 +39,18 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-def measure(settings: dict, device: torch.device) -> dict:
-    """Every row; one that failed has its error."""
-    rows = [
-        {"network": job["network"], "taken": job["taken"]} | measured(job, settings)
-        for job in tqdm(jobs(device.type), unit="row")
-    ]
-    return {"rows": rows}
+def measure(settings: dict, device: torch.device, before: dict) -> Iterator[dict]:
+    """All rows so far, after each that was not there `before`; one that failed has its error."""
+    rows = {_key(row): row for row in before.get("rows", []) if "error" not in row}
+    asked = jobs(device.type)
+    for job in tqdm(asked, unit="row"):
+        if _key(job) not in rows:
+            rows[_key(job)] = {name: job[name] for name in ("network", "taken")} | measured(job, settings)
+            yield {"rows": [rows[_key(each)] for each in asked if _key(each) in rows]}
+
+
+def _key(row: dict) -> tuple:
+    return row["network"], *row["taken"]
 
 
 if __name__ == "__main__":

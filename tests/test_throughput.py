@@ -372,3 +372,21 @@ def test_each_step_trains_the_same_network(taken, monkeypatch):
     subject.step(*measure.random_batch(subject.layout, SETTINGS, CPU))
     assert subject.recipe.precision == ("bfloat16" if "bfloat16" in taken else "float32")
     assert subject.compile_seconds == 0.0
+
+
+def test_the_steps_go_on_where_they_stopped(monkeypatch):
+    asked = []
+
+    def measured(job, settings):
+        asked.append(job)
+        return {"error": "no room"} if len(asked) == 2 else {"images_per_second": 1.0}
+
+    monkeypatch.setattr(steps, "measured", measured)
+    first = list(steps.measure(SETTINGS, CPU, {}))
+    assert [len(part["rows"]) for part in first] == list(range(1, 16))
+    (again,) = steps.measure(SETTINGS, CPU, first[-1])
+    assert asked[-1] == asked[1]  # the one that failed
+    assert [(row["network"], row["taken"]) for row in again["rows"]] == [
+        (job["network"], job["taken"]) for job in steps.jobs("cpu")
+    ]
+    assert list(steps.measure(SETTINGS, CPU, again)) == []
