@@ -1,17 +1,107 @@
-"""The command line of a benchmark with one file, which is saved part by part; the same command goes on."""
+"""What the benchmarks' commands have in common: options, settings, and a file saved part by part."""
 
 import argparse
 import json
+import re
+import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import torch
-from plan import CLASSES
-from throughput import FOLDER, empty, slug, taken_up
+from plan import CLASSES, TRAIN_IMAGES
 
 from xnnlib import runtime
-from xnnlib.files import write_atomically
+from xnnlib.errors import UserError
+from xnnlib.files import held, write_atomically
 from xnnlib.spec import RECIPES
+
+FOLDER = Path(__file__).resolve().parent
+GO_ON = "the same command goes on from there"
+IDENTITY = ("device", "versions", "commit", "settings")  # what makes two files the same measurement
+
+
+def command_line(description: str) -> argparse.ArgumentParser:
+    """The options that all have."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batch-size", type=int, help="default: 256 on CUDA, 32 on a CPU")
+    parser.add_argument("--repeats", type=int, default=7, help="of each measurement (default: 7)")
+    parser.add_argument(
+        "--output", type=Path, default=FOLDER / "results", help="folder (default: benchmarks/results)"
+    )
+    return parser
+
+
+def settings_of(options: argparse.Namespace, device: torch.device) -> dict:
+    """The settings that the options ask for. Raises UserError on one out of range."""
+    batch_size = options.batch_size
+    if batch_size is None:
+        batch_size = 256 if device.type == "cuda" else 32
+    if not 1 <= batch_size <= TRAIN_IMAGES or options.repeats < 1:
+        raise UserError(f"--batch-size must be from 1 to {TRAIN_IMAGES} and --repeats at least 1.")
+    return {
+        "batch_size": batch_size,
+        "crop": RECIPES["paper"].crop,
+        "num_classes": CLASSES,
+        "repeats": options.repeats,
+    }
+
+
+def made_on(settings: dict, device: torch.device) -> dict:
+    """The head of a file: where, with what and when it was measured. Raises UserError without timm."""
+    try:
+        versions = runtime.versions() | {name: metadata.version(name) for name in ("timm", "torchvision")}
+    except metadata.PackageNotFoundError as missing:
+        raise UserError(f"{missing.name} is not installed; make setup installs it.") from None
+    return {
+        "device": runtime.describe_device(device),
+        "versions": versions,
+        "commit": runtime.commit(),
+        "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "settings": settings,
+    }
+
+
+def slug(device: dict) -> str:
+    """The device's folder: its name in lower case, and a CPU's threads."""
+    name = device["name"] + (f" {device['threads']} threads" if "threads" in device else "")
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def taken_up(path: Path, new: dict) -> dict:
+    """What the file holds already if it was measured on the same, else `new`, which is said."""
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name in IDENTITY if old[name] != new[name]]
+    except FileNotFoundError:
+        return new
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); remove it.") from error
+    if changed:
+        print(f"{path} is of another {' and '.join(changed)}: started anew.", file=sys.stderr)
+        return new
+    return old
+
+
+def save(path: Path, result: dict) -> None:
+    """Write the file atomically."""
+    content = json.dumps(result, indent=1) + "\n"
+    write_atomically(path, lambda file: file.write(content.encode()))
+
+
+def ended(work: Callable[[], int]) -> int:
+    """The exit status of the work: its own, 2 after a mistake, which is one line, 130 after Ctrl-C."""
+    try:
+        return work()
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; {GO_ON}.", file=sys.stderr)
+        return 130
 
 
 def measure_and_save(
@@ -19,35 +109,26 @@ def measure_and_save(
     file: str,
     measure: Callable[[dict, torch.device, dict], Iterator[dict]],
     table: Callable[[dict], str],
+    arguments: list[str] | None = None,
 ) -> int:
     """Write what `measure` yields to OUTPUT/<device>/`file`, each time it does; print the table.
 
     It is called with the settings, the device and what the file holds already of the same machine and commit.
+    Returns the exit status: 1 if there are rows that failed.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--batch-size", type=int, help="default: 256 on CUDA, 32 on a CPU")
-    parser.add_argument("--repeats", type=int, default=7, help="of a measurement (default: 7)")
-    parser.add_argument(
-        "--output", type=Path, default=FOLDER / "results", help="folder (default: benchmarks/results)"
-    )
-    options = parser.parse_args()
-    device = runtime.pick_device()
-    settings = {
-        "batch_size": options.batch_size or (256 if device.type == "cuda" else 32),
-        "crop": RECIPES["paper"].crop,
-        "num_classes": CLASSES,
-        "repeats": options.repeats,
-    }
-    made = empty(settings, device)
-    result = {name: made[name] for name in ("device", "versions", "commit", "started", "settings")}
-    path = options.output / slug(result["device"]) / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    result = taken_up(path, result)
-    for part in measure(settings, device, result):
-        result |= part
-        content = json.dumps(result, indent=1) + "\n"
-        write_atomically(path, lambda file, content=content: file.write(content.encode()))
-    print(table(result))
-    return 0
+    options = command_line(description).parse_args(arguments)
+
+    def work() -> int:
+        device = runtime.pick_device()
+        settings = settings_of(options, device)
+        new = made_on(settings, device)
+        path = options.output / slug(new["device"]) / file
+        with held(path.parent):
+            result = taken_up(path, new)
+            for part in measure(settings, device, result):
+                result |= part
+                save(path, result)
+        print(table(result))
+        return int(any("error" in row for row in result.get("rows", [])))
+
+    return ended(work)

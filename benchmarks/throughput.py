@@ -11,63 +11,33 @@ Exit status: 0 all rows are there, 1 some failed, 2 a mistake in the arguments, 
 import argparse
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from plan import CLASSES, TRAIN_IMAGES, entered, is_measured, jobs
+from command import FOLDER, GO_ON, command_line, ended, made_on, save, settings_of, slug, taken_up
+from plan import entered, is_measured, jobs
 from tqdm import tqdm
 
 from xnnlib import runtime
 from xnnlib.data.sources import TinyImageNet
-from xnnlib.errors import UserError, choose
-from xnnlib.files import held, write_atomically
-from xnnlib.spec import RECIPES
-
-FOLDER = Path(__file__).resolve().parent
-GO_ON = "the same command goes on from there"
+from xnnlib.errors import choose
+from xnnlib.files import held
 
 
 def empty(settings: dict, device: torch.device) -> dict:
     """The file before anything is measured."""
-    try:
-        versions = runtime.versions() | {name: metadata.version(name) for name in ("timm", "torchvision")}
-    except metadata.PackageNotFoundError as missing:
-        raise UserError(f"{missing.name} is not installed; make setup installs it.") from None
-    return {
-        "device": runtime.describe_device(device),
-        "versions": versions,
-        "commit": runtime.commit(),
-        "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "settings": settings,
+    return made_on(settings, device) | {
         "copy_gigabytes_per_second": None,
         "rows": [],
         "roofline": {},
         "growth": [],
         "kernels": {},
     }
-
-
-def taken_up(path: Path, new: dict) -> dict:
-    """What the file holds already if it was measured on the same, else `new`, which is said."""
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name in ("device", "versions", "commit", "settings") if old[name] != new[name]]
-    except FileNotFoundError:
-        return new
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); remove it.") from error
-    if changed:
-        print(f"{path} is of another {' and '.join(changed)}: started anew.", file=sys.stderr)
-        return new
-    return old
 
 
 def measured(job: dict, settings: dict) -> dict:
@@ -131,12 +101,6 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-def slug(device: dict) -> str:
-    """The device's folder: its name in lower case, and a CPU's threads."""
-    name = device["name"] + (f" {device['threads']} threads" if "threads" in device else "")
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
 def data_set() -> str:
     """Which images: Tiny ImageNet if the environment has it; says loudly if not. Raises UserError."""
     if os.environ.get("XNNLIB_TINY_IMAGENET"):
@@ -151,16 +115,7 @@ def data_set() -> str:
 def run(options: argparse.Namespace, device: torch.device) -> int:
     """Measure what is asked for and not there yet; returns the exit status."""
     deadline = time.monotonic() + 60 * options.minutes
-    batch_size = options.batch_size
-    if batch_size is None:
-        batch_size = 256 if device.type == "cuda" else 32
-    if not 1 <= batch_size <= TRAIN_IMAGES or options.repeats < 1:
-        raise UserError(f"--batch-size must be from 1 to {TRAIN_IMAGES} and --repeats at least 1.")
-    settings = {
-        "batch_size": batch_size,
-        "crop": RECIPES["paper"].crop,
-        "num_classes": CLASSES,
-        "repeats": options.repeats,
+    settings = settings_of(options, device) | {
         "data": data_set(),
         "workers": min(8, len(os.sched_getaffinity(0))),
     }
@@ -186,8 +141,7 @@ def run(options: argparse.Namespace, device: torch.device) -> int:
                     failed.append(job["id"])
                     tqdm.write(f"{job['id']}: {outcome['error']}", file=sys.stderr)
                 result = entered(result, job, outcome)
-                content = json.dumps(result, indent=1) + "\n"
-                write_atomically(path, lambda file, content=content: file.write(content.encode()))
+                save(path, result)
     print(table(result))
     print(f"{path}: {len(asked) - len(failed)} of {len(asked)} measured")
     if failed:
@@ -196,25 +150,11 @@ def run(options: argparse.Namespace, device: torch.device) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--batch-size", type=int, help="default: 256 on CUDA, 32 on a CPU")
-    parser.add_argument("--repeats", type=int, default=7, help="of a row's measurement (default: 7)")
+    parser = command_line(__doc__)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no row starts after them")
     parser.add_argument("--only", metavar="ID[,ID]", help="just these, such as xnnlib-se-model,copy")
-    parser.add_argument(
-        "--output", type=Path, default=FOLDER / "results", help="folder (default: benchmarks/results)"
-    )
     options = parser.parse_args(arguments)
-    try:
-        return run(options, runtime.pick_device())
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"interrupted; {GO_ON}.", file=sys.stderr)
-        return 130
+    return ended(lambda: run(options, runtime.pick_device()))
 
 
 if __name__ == "__main__":

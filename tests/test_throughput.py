@@ -4,6 +4,7 @@ import itertools
 import json
 from pathlib import Path
 
+import command
 import jpegs
 import layers
 import measure
@@ -17,6 +18,7 @@ import throughput
 import torch
 from torch import nn
 
+from xnnlib import runtime
 from xnnlib.layers import CondConv2d
 from xnnlib.network import Network, untrained
 from xnnlib.spec import BLOCKS, NetworkSpec, Stage
@@ -322,8 +324,8 @@ def test_a_mistake_is_one_line(bench, capsys, monkeypatch, arguments):
 
 
 def test_a_device_has_a_folder_of_its_own():
-    assert throughput.slug({"type": "cpu", "name": "AMD EPYC", "threads": 2}) == "amd-epyc-2-threads"
-    assert throughput.slug({"type": "cuda", "name": "NVIDIA H100 80GB HBM3"}) == "nvidia-h100-80gb-hbm3"
+    assert command.slug({"type": "cpu", "name": "AMD EPYC", "threads": 2}) == "amd-epyc-2-threads"
+    assert command.slug({"type": "cuda", "name": "NVIDIA H100 80GB HBM3"}) == "nvidia-h100-80gb-hbm3"
 
 
 @pytest.mark.parametrize("way", layers.WAYS)
@@ -390,3 +392,48 @@ def test_the_steps_go_on_where_they_stopped(monkeypatch):
         (job["network"], job["taken"]) for job in steps.jobs("cpu")
     ]
     assert list(steps.measure(SETTINGS, CPU, again)) == []
+
+
+@pytest.fixture
+def in_one_file(tmp_path, monkeypatch):
+    """The command of a benchmark with one file and a made-up measurement; its exit status."""
+    monkeypatch.setattr(command.runtime, "pick_device", lambda: CPU)
+    monkeypatch.setattr(command.runtime, "commit", lambda: "c0ffee")
+
+    def run(rows, *arguments):
+        def measured(settings, device, before):
+            yield {"rows": rows}
+
+        given = ["--output", str(tmp_path), *arguments]
+        return command.measure_and_save("", "steps.json", measured, lambda result: "a table", given)
+
+    run.file = tmp_path / command.slug(runtime.describe_device(CPU)) / "steps.json"
+    return run
+
+
+def test_a_file_says_what_was_measured_and_whether_all_was(in_one_file):
+    assert in_one_file([{"network": "se"}], "--batch-size", "5") == 0
+    result = read(in_one_file.file)
+    assert result["rows"] == [{"network": "se"}]
+    assert result["settings"]["batch_size"] == 5 and result["commit"] == "c0ffee"
+    assert in_one_file([{"network": "se", "error": "no compiler"}]) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--batch-size", "0"], ["--repeats", "0"]])
+def test_a_mistake_leaves_the_file_as_it_is(in_one_file, capsys, arguments):
+    in_one_file([{"network": "se"}])
+    before = in_one_file.file.read_bytes()
+    capsys.readouterr()
+    assert in_one_file([], *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert in_one_file.file.read_bytes() == before
+
+
+def test_a_damaged_file_is_one_line(in_one_file, capsys):
+    in_one_file([])
+    in_one_file.file.write_text("{")
+    capsys.readouterr()
+    assert in_one_file([]) == 2
+    error = capsys.readouterr().err
+    assert "steps.json cannot be read" in error and "remove it" in error and error.count("\n") == 1
