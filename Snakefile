@@ -125,8 +125,10 @@ rule book:
     shell:
         'echo "Building the book" && '
         "python tools/staleness.py begin {PROFILE} book && "
-        "rm -rf {PAPER}/book {PAPER}/results {PAPER}/benchmarks && mkdir -p {PAPER}/results && "
-        "cp -R results/{PROFILE} {PAPER}/results/ && cp -R book benchmarks _toc.yml references.bib {PAPER}/ && "
+        "rm -rf {PAPER}/book {PAPER}/results {PAPER}/benchmarks {PAPER}/profiles && mkdir -p {PAPER}/results && "
+        "tar -cf - results/*/*/record.json results/*/*/epochs.csv | tar -xf - -C {PAPER} && "
+        "cp -R results/{PROFILE} {PAPER}/results/ && "
+        "cp -R book benchmarks profiles _toc.yml references.bib {PAPER}/ && "
         "sed 's/^\\( *paper_profile:\\).*/\\1 {PROFILE}/' _config.yml > {PAPER}/_config.yml && "
         "jupyter-book build {PAPER} --path-output {BUILD} --quiet"
 

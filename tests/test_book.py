@@ -106,6 +106,7 @@ def stage(folder: Path) -> Path:
     config, changed = re.subn(r"paper_profile: .*", f"paper_profile: {PROFILE}", config)
     assert changed == 1
     (folder / "_config.yml").write_text(config)
+    shutil.copytree(PROJECT / "profiles", folder / "profiles")
     shutil.copytree(PROJECT / "book", folder / "book", ignore=shutil.ignore_patterns("__pycache__"))
     for block in reversed(BLOCKS):
         write_run(folder / "results", block)
@@ -166,6 +167,7 @@ def test_the_pages_come_in_the_papers_order(whole):
         *(f"book/{section}" for section in sections),
         "book/references",
         "book/reproduce",
+        "book/experiments",
         "book/speed",
         "book/parallel",
         "book/cluster",
@@ -199,7 +201,7 @@ def test_references_are_numbered_as_the_paper_has_them(whole):
 def test_tables_and_figures_are_numbered_in_reading_order_and_referred_to(whole):
     text = "".join(page(whole, name) for name in pages(whole))
     numbers_shown = re.findall(r'<span class="caption-number">(\w+ \d+) </span>', text)
-    tables = [f"Table {number}" for number in range(1, 15)]
+    tables = [f"Table {number}" for number in range(1, 17)]
     figures = [f"Figure {number}" for number in range(1, 8)]
     assert [caption for caption in numbers_shown if caption.startswith("Table")] == tables
     assert [caption for caption in numbers_shown if caption.startswith("Figure")] == figures

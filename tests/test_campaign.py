@@ -10,13 +10,15 @@ import pytest
 import yaml
 from report_runs import example
 
+from xnnlib import campaign
 from xnnlib.errors import UserError
 from xnnlib.records import save_epochs, save_record
+from xnnlib.verify import check_files
 
 ROOT = Path(__file__).parents[1]
-_spec = importlib.util.spec_from_file_location("campaign", ROOT / "tools" / "campaign.py")
-campaign = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(campaign)
+_spec = importlib.util.spec_from_file_location("campaign_runner", ROOT / "tools" / "campaign.py")
+runner = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(runner)
 
 
 def leave(results: Path, profile: str, top1: float) -> None:
@@ -81,7 +83,6 @@ ENTRY = {"results": "x", "base": "quick", "blocks": ["se"], "seeds": [0]}
 @pytest.mark.parametrize(
     "entries, words",
     [
-        ({}, "the campaign is no list of entries"),
         ([ENTRY | {"seed": 1}], "the campaign's key 'seed' is unknown; .* Did you mean 'seeds'"),
         ([{"results": "x", "base": "quick", "seeds": [0]}], "lacks 'blocks'"),
         ([ENTRY | {"seeds": 3}], "cannot be read"),
@@ -95,6 +96,18 @@ ENTRY = {"results": "x", "base": "quick", "blocks": ["se"], "seeds": [0]}
 def test_a_mistake_in_the_list_is_one_line_before_any_work(tmp_path, entries, words):
     with pytest.raises(UserError, match=words):
         campaign.check(entries, tmp_path, ROOT / "profiles")
+
+
+@pytest.mark.parametrize(
+    "text, words", [("{}", "is no list of entries"), ("- {a: [", "is no YAML"), (None, "is missing")], ids=str
+)
+def test_a_file_that_is_no_list_is_one_line(tmp_path, text, words):
+    path = tmp_path / "list.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=words) as error:
+        campaign.read(path)
+    assert "\n" not in str(error.value)
 
 
 @pytest.fixture
@@ -113,16 +126,17 @@ def test_a_campaign_runs_once_and_keeps_to_its_time(tiny, capsys, monkeypatch):
     monkeypatch.setenv("XNNLIB_CACHE", str(tiny / "cache"))
     command = [str(tiny / "list.yaml"), "--results", str(tiny / "results")]
     start = time.monotonic()
-    assert campaign.main([*command, "--minutes", "0.01"]) == 1
+    assert runner.main([*command, "--minutes", "0.01"]) == 1
     assert time.monotonic() - start < 20
     run = tiny / "results" / "tiny" / "standard-seed0"
     assert "the time is up" in capsys.readouterr().out
     assert not (run / "record.json").exists()  # papermill was still starting
-    assert campaign.main(command) == 0
+    assert runner.main(command) == 0
     record = json.loads((run / "record.json").read_text())
     assert record["profile"] == "tiny" and record["dataset"]["train_images"] == 180
     assert record["network"]["width"] == 0.5 and record["recipe"]["label_smoothing"] == 0.1
-    assert (run / "train.ipynb").exists()
+    assert (run / "train.ipynb").exists() and not (run / "weights.safetensors").exists()
+    assert check_files(run.parent) == {}
     capsys.readouterr()
-    assert campaign.main(command) == 0
+    assert runner.main(command) == 0
     assert "training" not in capsys.readouterr().out

@@ -39,6 +39,7 @@ LAYERS = (
     "distributed",
     "record_check",
     "records",
+    "campaign",
     "checkpoints",
     "epochs",
     "compiling",

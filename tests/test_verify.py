@@ -74,6 +74,16 @@ def test_other_data_fails(copy, capsys):
     assert "other data" in capsys.readouterr().out
 
 
+def test_a_run_that_ships_no_weights_is_said_to_ship_none(copy, capsys):
+    (copy / "standard-seed0" / "weights.safetensors").unlink()
+    assert verify.main([str(copy)]) == 1  # the checksums have them
+    assert "weights.safetensors: missing" in capsys.readouterr().err
+    verify.write_checksums(copy)
+    assert verify.main([str(copy)]) == 0
+    shown = capsys.readouterr().out
+    assert "no weights are shipped" in shown and "0 of 1 runs verified" in shown
+
+
 def test_no_checksums_are_one_line(copy, capsys):
     (copy / verify.CHECKSUMS).unlink()
     assert verify.main([str(copy)]) == 2

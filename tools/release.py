@@ -1,7 +1,7 @@
 """Assemble one archive of everything that a reader needs to check the paper: `make release`.
 
-It holds the built book with its PDF, the records and weights of the profile shown, the notebooks and the
-licences. Built twice from the same commit, it has the same bytes.
+It holds the built book with its PDF, the records and weights of the profile shown, the campaign's records,
+the notebooks and the licences. Built twice from the same commit, it has the same bytes.
 """
 
 import hashlib
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 from xnnlib.bundles import write_bundle
+from xnnlib.records import EPOCHS, RECORD
+from xnnlib.report.campaign import load_campaign
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "_build" / "html"
@@ -20,6 +22,9 @@ def contents(profile: str) -> dict[str, Path]:
     """Every file of the release by its name in the archive."""
     folders = {"book": BOOK} | {name: ROOT / name for name in (*FOLDERS, f"results/{profile}")}
     found = {name: ROOT / name for name in FILES} | {"paper.pdf": BOOK / "paper.pdf"}
+    for run in (run for group in load_campaign(ROOT) for run in group.runs):
+        for file in (run.path / name for name in (RECORD, EPOCHS, "train.ipynb")):
+            found[file.relative_to(ROOT).as_posix()] = file
     for name, folder in folders.items():
         files = [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
         found |= {f"{name}/{file.relative_to(folder).as_posix()}": file for file in files}

@@ -30,6 +30,7 @@ from sphinx_external_toc.api import Document, FileItem, GlobItem
 import xnnlib
 from xnnlib.errors import UserError
 from xnnlib.records import Run, load_runs
+from xnnlib.report.campaign import campaign_numbers, load_campaign
 from xnnlib.report.numbers import Numbers, numbers
 from xnnlib.report.scaling import scaling_numbers
 from xnnlib.report.speed import speed_numbers
@@ -56,10 +57,12 @@ def load_records(app: Sphinx, config: Config) -> None:
     try:
         app.paper_runs = load_runs(results, config.paper_profile)
         app.paper_benchmarks = load_benchmarks(root / "benchmarks" / "results")
+        app.paper_campaign = load_campaign(root)
     except UserError as error:
         raise ExtensionError(str(error)) from None
     runs, benchmarks = app.paper_runs, app.paper_benchmarks
-    app.paper_numbers = Numbers(numbers(runs) | scaling_numbers(runs) | speed_numbers(benchmarks))
+    found = numbers(runs) | scaling_numbers(runs) | speed_numbers(benchmarks)
+    app.paper_numbers = Numbers(found | campaign_numbers(app.paper_campaign))
     if config.paper_profile != "paper":
         facts = FACTS.format_map({key: number.text for key, number in app.paper_numbers.items()})
         config.html_theme_options["announcement"] = escape(f"{notice(config)}: {facts}")
@@ -74,6 +77,7 @@ def load_records(app: Sphinx, config: Config) -> None:
 def book_sources(root: Path, runs: list[Run]) -> list[Path]:
     """Every file that the book is made from, the library's and this extension's code included."""
     patterns = ("_toc.yml", "references.bib", "book/**/*", "figures/*", "notebooks/*.ipynb")
+    patterns += ("profiles/*.yaml", "results/*/*/record.json")
     patterns += tuple(f"benchmarks/results/*/{file}" for file in (FILE, LAYERS_FILE, STEPS_FILE))
     files = [file for pattern in patterns for file in root.glob(pattern)]
     files += [run.path / name for run in runs for name in ("record.json", "epochs.csv", "train.ipynb")]

@@ -18,6 +18,7 @@ from xnnlib.records import Run
 
 # What stands for the benchmarks of speed and all their results.
 BENCHMARK, LAYERS, STEPS = (f"benchmarks/{name}.py" for name in ("throughput", "layers", "steps"))
+CAMPAIGN = "profiles/campaign.yaml and the records of its runs"
 # Each table and figure by its name: the notebook that makes it, if one does, and from what, where that is not
 # the runs.
 ARTEFACTS = {
@@ -32,6 +33,8 @@ ARTEFACTS = {
     "table-operations": ("notebooks/implementation", "xnnlib.complexity"),
     "table-costs": ("notebooks/implementation", "xnnlib.complexity"),
     "figure-costs": ("notebooks/implementation", "xnnlib.complexity"),
+    "table-recipes": ("", CAMPAIGN),
+    "table-experiments": ("", CAMPAIGN),
     "table-speed": ("", BENCHMARK),
     "table-roofline": ("", BENCHMARK),
     "table-kernels": ("", BENCHMARK),

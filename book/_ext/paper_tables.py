@@ -11,7 +11,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from xnnlib.report import layer_times, tables, throughput
+from xnnlib.report import campaign, layer_times, tables, throughput
 from xnnlib.report.scaling import scaling_table
 from xnnlib.report.speed import goal_table
 from xnnlib.report.steps import step_table
@@ -23,6 +23,8 @@ TABLES = {
     "3": lambda app: tables.table_3(app.paper_runs),
     "4": lambda app: tables.table_4(NetworkSpec()),
     "costs": lambda app: tables.cost_table(NetworkSpec().num_classes),
+    "recipes": lambda app: campaign.recipe_table(app.paper_campaign),
+    "experiments": lambda app: campaign.experiment_table(app.paper_campaign),
     "scaling": lambda app: scaling_table(app.paper_runs),
     "speed": lambda app: throughput.speed_table(app.paper_benchmarks),
     "roofline": lambda app: throughput.roofline_table(app.paper_benchmarks),

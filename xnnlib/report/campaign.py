@@ -1,0 +1,175 @@
+"""The full-scale campaign as tables: its recipes, and the experiments that change the network.
+
+A row is one block in one folder of the list, with as many of its seeds as are complete; what was not run
+is in the tables too, with what it costs.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from xnnlib import complexity
+from xnnlib.campaign import Job, best_changes, jobs, read
+from xnnlib.errors import UserError
+from xnnlib.records import Run, load_run
+from xnnlib.report.numbers import Number
+from xnnlib.report.settings import TITLES, letter
+from xnnlib.report.summary import difference, estimate, millions, text, top1_digits
+from xnnlib.report.tables import NOT_RUN, Table
+from xnnlib.settings import Settings
+from xnnlib.spec import NetworkSpec
+
+LIST = "profiles/campaign.yaml"
+# The entries that the text compares.
+PAPER, REFERENCE, TUNED = "paper", "paper-reference", "tuned"
+WAITS = "waits for a GPU"
+# Which parameters of a network an experiment may change, as the paper writes them.
+SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Ne / Ni", "width": "width x"}
+# What a record's parameters may differ in from what the list asks.
+FREE = ("checkpoint_seconds",)
+
+
+class Group(NamedTuple):
+    """The seeds of one block in one folder: what they are asked to be, how many, and the complete ones."""
+
+    name: str
+    settings: Settings
+    best_of: str
+    asked: int
+    runs: list[Run]
+    diverged: int
+
+    @property
+    def top1(self) -> list[float]:
+        """Of each complete run after its last epoch, in percent."""
+        return [run.record["last"]["top1"] for run in self.runs]
+
+    @property
+    def varies_network(self) -> bool:
+        return bool(self.changed_sizes())
+
+    def changed_sizes(self) -> dict[str, int | float]:
+        """What the network has in another size than the paper's."""
+        paper = NetworkSpec(self.settings.block, self.settings.num_classes).sizes()
+        return {name: size for name, size in self.settings.network.sizes().items() if size != paper[name]}
+
+    def seeds(self) -> str:
+        """How many of the seeds are complete, `1 of 3`, and how many have diverged."""
+        done = f"{len(self.runs)} of {self.asked}"
+        return f"{done}, {self.diverged} diverged" if self.diverged else done
+
+    def accuracy(self) -> str:
+        """Top-1 after the last epoch, mean ± 95 % interval, or that there is none."""
+        return text(estimate(self.top1), top1_digits(self.runs)) if self.runs else NOT_RUN
+
+
+def load_campaign(root: Path) -> list[Group]:
+    """The campaign of the project in `root`, in the order of its list.
+
+    Raises UserError on a list or a record that cannot be read, and on a run that is not what the list asks.
+    """
+    results = root / "results"
+    entries = read(root / LIST)
+
+    def best(search: str) -> str:
+        try:
+            return best_changes(entries, results, search)
+        except UserError:
+            return ""  # not all of its candidates are complete: nothing is chosen yet
+
+    groups: dict[tuple[str, str], Group] = {}
+    for job in jobs(entries, results, root / "profiles", best):
+        settings = job.settings()
+        key = (settings.profile, settings.block)
+        group = groups.get(key, Group(settings.profile, settings, job.best_of, 0, [], 0))
+        run = _run(job, settings)
+        diverged = run is not None and "diverged" in run.record
+        complete = [run] if run is not None and run.record.get("complete") else []
+        groups[key] = group._replace(
+            asked=group.asked + 1, runs=group.runs + complete, diverged=group.diverged + diverged
+        )
+    return list(groups.values())
+
+
+def _run(job: Job, settings: Settings) -> Run | None:
+    """The run in the job's folder, if there is one; it must be what the list asks."""
+    if not (job.folder / "record.json").exists():
+        return None
+    run = load_run(job.folder)
+    found, asked = run.record.get("parameters", {}), settings.recorded()
+    for name in asked:
+        if name not in FREE and found.get(name, asked[name]) != asked[name]:
+            raise UserError(
+                f"{job.folder} was trained with {name} {found[name]!r}, and {LIST} asks for {asked[name]!r}; "
+                "delete the folder, or make the list say what was run."
+            )
+    return run
+
+
+def recipe_table(groups: list[Group]) -> Table:
+    """The campaign's runs of the paper's own network: their recipe and their accuracy."""
+    columns = ("Runs", "Recipe", "Epochs", "Validated on", "Block", "Seeds", "Top-1, last epoch (%)")
+    rows = []
+    for group in groups:
+        if group.varies_network:
+            continue
+        validated = "a tenth of the training images" if group.settings.hold_out else "validation images"
+        epochs = str(group.settings.epochs)
+        shown = (group.name, _recipe(group), epochs, validated, letter(group.settings.block))
+        rows.append((*shown, group.seeds(), group.accuracy()))
+    return Table(columns, "llrlllr", tuple(rows))
+
+
+def _recipe(group: Group) -> str:
+    """The recipe by its name, with what is changed in it, in the list's own digits."""
+    changes = [change.split("=") for change in group.settings.recipe_changes.split(",") if change.strip()]
+    titles = [f"{TITLES[name.strip()].split(' (')[0].lower()} {value.strip()}" for name, value in changes]
+    if group.best_of and not titles:
+        titles = [f"the best of {group.best_of}"]
+    return "; ".join([group.settings.recipe, *titles])
+
+
+def experiment_table(groups: list[Group]) -> Table:
+    """Each change of the network: what it costs, and what it brings against the same block unchanged."""
+    columns = ("Block", "Change", "MACs", "Coefficients", "Seeds", "Top-1, last epoch (%)", "Gain (points)")
+    unchanged = {group.settings.block: group for group in groups if group.name == PAPER}
+    rows = []
+    for block, base in unchanged.items():
+        varied = [group for group in groups if group.varies_network and group.settings.block == block]
+        rows += [_experiment_row(group, base) for group in [base, *varied] if varied]
+    return Table(columns, "llrrlrr", tuple(rows))
+
+
+def _experiment_row(group: Group, base: Group) -> tuple[str, ...]:
+    changes = ", ".join(f"{SYMBOLS[name]} {size:g}" for name, size in group.changed_sizes().items())
+    macs, coefficients = complexity.total(complexity.count(group.settings.network))
+    return (
+        letter(group.settings.block),
+        changes or "none",
+        millions(macs),
+        millions(coefficients),
+        group.seeds(),
+        group.accuracy(),
+        "" if group is base else _gain(group, base),
+    )
+
+
+def _gain(group: Group | None, base: Group | None) -> str:
+    """The difference of two groups' accuracies in points; empty where one of them has no run."""
+    if not (group and base and group.runs and base.runs):
+        return ""
+    return text(difference(group.top1, base.top1), top1_digits(group.runs + base.runs), signed=True)
+
+
+def campaign_numbers(groups: list[Group]) -> dict[str, Number]:
+    """How much of the campaign has been run, and what the text compares."""
+    found = {(group.name, group.settings.block): group for group in groups}
+    tuned, reference = found.get((TUNED, "standard")), found.get((REFERENCE, "standard"))
+    values = {
+        "runs": str(sum(group.asked for group in groups)),
+        "complete": str(sum(len(group.runs) for group in groups)),
+        "experiments": str(sum(group.asked for group in groups if group.varies_network)),
+        "experiments_complete": str(sum(len(group.runs) for group in groups if group.varies_network)),
+        "tuned_gain": _gain(tuned, reference) or WAITS,
+        "tuned_recipe": _recipe(tuned) if tuned and tuned.settings.recipe_changes else WAITS,
+    }
+    return {f"campaign.{name}": Number(value, LIST) for name, value in values.items()}
