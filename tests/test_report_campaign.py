@@ -59,12 +59,12 @@ def test_what_was_not_run_is_in_the_tables_with_what_it_costs(project):
         *("paper", "paper", "paper-reference", "search-1", "search-2", "tuned")
     ]
     assert row(recipes, "tuned")[1:] == (
-        *("paper; the best of search", "3", "validation images", "A", "0 of 2", "not run"),
+        *("paper; the best of search", "3", "validation", "A", "0 of 2", "not run"),
     )
     assert (
         row(recipes, "search-2")[1] == "paper; weight decay 5e-4; averaging of weights, decay a step 0.9995"
     )
-    assert row(recipes, "search-2")[3] == "a tenth of the training images"
+    assert row(recipes, "search-2")[3] == "held-out tenth"
     costs = [total(count(NetworkSpec("se", 10, reduction=size))) for size in (4, 2)]
     shown = [(millions(macs), millions(coefficients)) for macs, coefficients in costs]
     assert [line[:4] for line in experiments.rows] == [("B", "none", *shown[0]), ("B", "R 2", *shown[1])]
@@ -86,7 +86,7 @@ def test_what_was_run_is_compared(project):
     ):
         write_run(project, block, seed, shift, profile=profile)
     groups = load_campaign(project)
-    assert row(recipe_table(groups), "paper", "paper", "3", "validation images", "B")[5:] == (
+    assert row(recipe_table(groups), "paper", "paper", "3", "validation", "B")[5:] == (
         *("2 of 2", "44.4 ± 12.7"),
     )
     # 43.4 + 4 against the mean of 43.4 and 45.4: one seed has no interval.

@@ -112,7 +112,7 @@ def recipe_table(groups: list[Group]) -> Table:
     for group in groups:
         if group.varies_network:
             continue
-        validated = "a tenth of the training images" if group.settings.hold_out else "validation images"
+        validated = "held-out tenth" if group.settings.hold_out else "validation"
         epochs = str(group.settings.epochs)
         shown = (group.name, _recipe(group), epochs, validated, letter(group.settings.block))
         rows.append((*shown, group.seeds(), group.accuracy()))
