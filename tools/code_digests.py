@@ -15,7 +15,7 @@ from pathlib import Path
 Reader = Callable[[str], str | None]  # the text of a file by its path from the root, None if there is none
 
 PACKAGE = "xnnlib"
-DISTRIBUTIONS = {"PIL": "pillow"}  # where pip knows a package by another name
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}  # where pip knows a package by another name
 
 
 def in_folder(root: Path) -> Reader:
