@@ -98,6 +98,14 @@ def test_what_was_run_is_compared(project):
     assert "averaging of weights" in numbers["campaign.tuned_recipe"].text
 
 
+def test_the_unchanged_recipe_can_be_the_best_one(project):
+    write_run(project, "standard", 0, 1.0, profile="search-1")
+    write_run(project, "standard", 0, 0.0, profile="search-2")
+    groups = load_campaign(project)
+    assert row(recipe_table(groups), "tuned")[1] == "paper"
+    assert campaign_numbers(groups)["campaign.tuned_recipe"].text == "paper"
+
+
 def edit(run, **changes):
     path = run.path / "record.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))

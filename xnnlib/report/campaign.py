@@ -13,6 +13,7 @@ from xnnlib.errors import UserError
 from xnnlib.records import Run, load_run
 from xnnlib.report.numbers import Number
 from xnnlib.report.settings import TITLES, letter
+from xnnlib.report.speed import WAITING
 from xnnlib.report.summary import difference, estimate, millions, text, top1_digits
 from xnnlib.report.tables import NOT_RUN, Table
 from xnnlib.settings import Settings
@@ -21,7 +22,6 @@ from xnnlib.spec import NetworkSpec
 LIST = "profiles/campaign.yaml"
 # The entries that the text compares.
 PAPER, REFERENCE, TUNED = "paper", "paper-reference", "tuned"
-WAITS = "waits for a GPU"
 # Which parameters of a network an experiment may change, as the paper writes them.
 SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Ne / Ni", "width": "width x"}
 # What a record's parameters may differ in from what the list asks.
@@ -29,11 +29,14 @@ FREE = ("checkpoint_seconds",)
 
 
 class Group(NamedTuple):
-    """The seeds of one block in one folder: what they are asked to be, how many, and the complete ones."""
+    """The seeds of one block in one folder: what they are asked to be, how many, and the complete ones.
+
+    `waits_for` names the search that has not chosen their recipe yet.
+    """
 
     name: str
     settings: Settings
-    best_of: str
+    waits_for: str
     asked: int
     runs: list[Run]
     diverged: int
@@ -70,17 +73,21 @@ def load_campaign(root: Path) -> list[Group]:
     results = root / "results"
     entries = read(root / LIST)
 
+    undecided = set()
+
     def best(search: str) -> str:
         try:
             return best_changes(entries, results, search)
         except UserError:
-            return ""  # not all of its candidates are complete: nothing is chosen yet
+            undecided.add(search)  # not all of its candidates are complete
+            return ""
 
     groups: dict[tuple[str, str], Group] = {}
     for job in jobs(entries, results, root / "profiles", best):
         settings = job.settings()
         key = (settings.profile, settings.block)
-        group = groups.get(key, Group(settings.profile, settings, job.best_of, 0, [], 0))
+        waits_for = job.best_of if job.best_of in undecided else ""
+        group = groups.get(key, Group(settings.profile, settings, waits_for, 0, [], 0))
         run = _run(job, settings)
         diverged = run is not None and "diverged" in run.record
         complete = [run] if run is not None and run.record.get("complete") else []
@@ -123,8 +130,8 @@ def _recipe(group: Group) -> str:
     """The recipe by its name, with what is changed in it, in the list's own digits."""
     changes = [change.split("=") for change in group.settings.recipe_changes.split(",") if change.strip()]
     titles = [f"{TITLES[name.strip()].split(' (')[0].lower()} {value.strip()}" for name, value in changes]
-    if group.best_of and not titles:
-        titles = [f"the best of {group.best_of}"]
+    if group.waits_for:
+        titles = [f"the best of {group.waits_for}"]
     return "; ".join([group.settings.recipe, *titles])
 
 
@@ -169,7 +176,7 @@ def campaign_numbers(groups: list[Group]) -> dict[str, Number]:
         "complete": str(sum(len(group.runs) for group in groups)),
         "experiments": str(sum(group.asked for group in groups if group.varies_network)),
         "experiments_complete": str(sum(len(group.runs) for group in groups if group.varies_network)),
-        "tuned_gain": _gain(tuned, reference) or WAITS,
-        "tuned_recipe": _recipe(tuned) if tuned and tuned.settings.recipe_changes else WAITS,
+        "tuned_gain": _gain(tuned, reference) or WAITING["cuda"],
+        "tuned_recipe": WAITING["cuda"] if tuned is None or tuned.waits_for else _recipe(tuned),
     }
     return {f"campaign.{name}": Number(value, LIST) for name, value in values.items()}
