@@ -90,6 +90,7 @@ ENTRY = {"results": "x", "base": "quick", "blocks": ["se"], "seeds": [0]}
         ([ENTRY | {"blocks": ["SE"]}], "block 'SE' is unknown"),
         ([ENTRY | {"parameters": {"epoch": 3}}], "x on quick.yaml: parameter 'epoch' is unknown"),
         ([ENTRY | {"candidates": ["", "momentum=x"]}], "'momentum=x' gives no float"),
+        ([ENTRY | {"base": "quik"}], "quik.yaml is missing; an entry's `base` names a profile"),
     ],
     ids=str,
 )

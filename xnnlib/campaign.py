@@ -34,6 +34,8 @@ class Job:
 
     def settings(self) -> Settings:
         """All that the run is asked to be. Raises UserError on a parameter that is none or cannot be."""
+        if not self.base.exists():
+            raise UserError(f"{self.base} is missing; an entry's `base` names a profile beside the list.")
         base = yaml.safe_load(self.base.read_text(encoding="utf-8"))
         return from_mapping(base | self.parameters, f"{self.folder.parent.name} on {self.base.name}")
 
