@@ -270,6 +270,7 @@ def small(tmp_path_factory) -> Path:
         "far:\n  sentence: B is far ahead.\n  number: se.top1_gain\n  at_least: 5\n"
         "elsewhere:\n  sentence: B is far ahead.\n  number: se.top1_gain\n  at_least: 5\n"
         "  profiles: [paper]\n  otherwise: It is {se.top1}.\n"
+        "alike:\n  sentence: B is like A.\n  number: se.top1_gain\n  interval_has: 0\n"
     )
     (folder / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- glob: results/*/*/train\n")
     return folder
@@ -355,6 +356,7 @@ CORRUPTIONS = {
     "alternative text": (FIGURE, draw_by_hand, "figures/figure-5-training.* has no alternative text"),
     "typed number": ("Text.", type_a_number, "'35.9' is typed by hand; bind it: {num}`se.top1`"),
     "false claim": ("{claim}`far`", None, "'B is far ahead.' no longer holds: se.top1_gain is +4.5, not at"),
+    "claim of no difference": ("{claim}`alike`", None, "se.top1_gain is +4.5, not an interval with 0 in it"),
     "unknown claim": ("{claim}`nothing`", None, "unknown claim 'nothing'"),
     "claim without a margin": ("Text.", break_the_claims, "claims.yaml: claim 'close' has no margin"),
     "record": ("Text.", lose_a_run, "epochs.csv is missing"),
@@ -417,7 +419,7 @@ def test_every_claim_of_the_paper_can_fail(tmp_path):
     book = stage(tmp_path)
     write_report(book)
     path = book / "book" / "claims.yaml"
-    text = re.sub(r"at_least: .*", "at_least: 1.0e+9", path.read_text())
+    text = re.sub(r"(at_least|interval_has): .*", r"\1: 1.0e+9", path.read_text())
     path.write_text(re.sub(r"at_most: .*", "at_most: -1.0e+9", text))
     status, output = build_here(book)
     assert status != 0

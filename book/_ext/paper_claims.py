@@ -30,13 +30,15 @@ class Claim:
     """One sentence, in which `{key}` stands for a number, and what must be true for it to be said.
 
     `number` is a key; its value, with the 95 % interval at its worse end, is at least `at_least` or at
-    most `at_most`. `profiles` is empty where the claim does not depend on what was trained.
+    most `at_most`; or its interval over seeds, which one seed does not give, has `interval_has` in it.
+    `profiles` is empty where the claim does not depend on what was trained.
     """
 
     sentence: str
     number: str
     at_least: float | None = None
     at_most: float | None = None
+    interval_has: float | None = None
     profiles: tuple[str, ...] = ()
     otherwise: str = ""
 
@@ -59,6 +61,8 @@ class Claim:
             return f"{self.number} is {number.text}, not at least {self.at_least:g}"
         if self.at_most is not None and number.value + number.half_width > self.at_most:
             return f"{self.number} is {number.text}, not at most {self.at_most:g}"
+        if self.interval_has is not None and abs(number.value - self.interval_has) >= number.half_width:
+            return f"{self.number} is {number.text}, not an interval with {self.interval_has:g} in it"
         return ""
 
 
@@ -75,8 +79,10 @@ def load_claims(path: Path) -> dict[str, Claim]:
             claim = Claim(**fields)
         except (TypeError, AttributeError) as error:
             raise UserError(f"{path.name}: claim {name!r} cannot be read: {error}.") from None
-        if claim.at_least is None and claim.at_most is None:
-            raise UserError(f"{path.name}: claim {name!r} has no margin; give it at_least or at_most.")
+        if (claim.at_least, claim.at_most, claim.interval_has) == (None, None, None):
+            raise UserError(
+                f"{path.name}: claim {name!r} has no margin; give it at_least, at_most or interval_has."
+            )
         if claim.profiles and not claim.otherwise:
             raise UserError(f"{path.name}: claim {name!r} is for some profiles; say what stands otherwise.")
         claims[name] = claim
