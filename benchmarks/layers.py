@@ -1,13 +1,15 @@
 """The layers that have more than one way to be computed, one by one: which way is the fastest here.
 
 Depthwise convolutions: forward, gradient of the input and gradient of the filters, in each precision and
-memory format. Conditional 1x1 convolutions, forward and backward together: the experts' filters mixed for
-each sample and multiplied as a batch (`xnnlib.layers`), the same with the channels last, and one product
-with the experts stacked, in which each sample's input stands once for each expert, times its routing weight.
+memory format, by torch's kernels and on a GPU by those of triton_depthwise.py. Conditional 1x1 convolutions,
+forward and backward together: the experts' filters mixed for each sample and multiplied as a batch
+(`xnnlib.layers`), the same with the channels last, and one product with the experts stacked, in which each
+sample's input stands once for each expert, times its routing weight.
 
 The shapes are those of the paper's network. Written to OUTPUT/<device>/layers.json; in milliseconds.
 """
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 
@@ -32,7 +34,7 @@ def milliseconds(run: Callable[[], object], device: torch.device, repeats: int) 
             run()
             on_step()
 
-    return round(1000 * timed(loop, device, repeats).median(), 2)
+    return round(1000 * timed(loop, device, repeats).median(), 4)
 
 
 def shapes(block: str, kind: type) -> list[dict]:
@@ -54,34 +56,62 @@ def shapes(block: str, kind: type) -> list[dict]:
     return [dict(zip(names, shape, strict=True)) | {"layers": count} for shape, count in found.items()]
 
 
-def depthwise(
-    shape: dict, batch_size: int, precision: str, layout: str, device: torch.device, repeats: int
-) -> dict:
-    """Milliseconds of one depthwise 3x3 convolution's three parts."""
-    dtype, memory_format = getattr(torch, precision), LAYOUTS[layout]
-    channels, size, stride = shape["in_channels"], shape["size"], shape["stride"]
-    x = torch.randn(batch_size, channels, size, size, device=device, dtype=dtype)
-    x = x.contiguous(memory_format=memory_format)
-    filters = torch.randn(channels, 1, 3, 3, device=device, dtype=dtype)
-
-    def forward() -> Tensor:
-        return F.conv2d(x, filters, stride=stride, padding=1, groups=channels)
-
-    gradient = torch.randn_like(forward())
+def by_torch(x: Tensor, filters: Tensor, gradient: Tensor, stride: int) -> dict[str, Callable]:
+    """The three parts of a depthwise convolution of (N, C, H, W) with (C, 1, F, F), ready to be called."""
+    padding, channels = filters.shape[-1] // 2, len(filters)
 
     def backward(of_input: bool, of_filters: bool) -> Callable[[], object]:
         return lambda: torch.ops.aten.convolution_backward(
-            gradient, x, filters, None, (stride, stride), (1, 1), (1, 1), False, (0, 0), channels,
+            gradient, x, filters, None, (stride, stride), (padding, padding), (1, 1), False, (0, 0), channels,
             (of_input, of_filters, False),
         )  # fmt: skip
 
-    parts = {
-        "forward": forward,
+    return {
+        "forward": lambda: F.conv2d(x, filters, stride=stride, padding=padding, groups=channels),
         "input_gradient": backward(True, False),
         "filter_gradient": backward(False, True),
     }
-    times = {name: milliseconds(part, device, repeats) for name, part in parts.items()}
-    return {"precision": precision, "memory_format": layout} | times
+
+
+def by_triton(x: Tensor, filters: Tensor, gradient: Tensor, stride: int) -> dict[str, Callable]:
+    """The same with the candidate's kernels."""
+    kernels = importlib.import_module("triton_depthwise")
+    size, shared = filters.shape[-1], filters.transpose(0, 1)
+    return {
+        "forward": lambda: kernels.convolve(x, shared, stride),
+        "input_gradient": lambda: kernels.input_gradient(gradient, shared, *x.shape[2:], stride),
+        "filter_gradient": lambda: kernels.filter_gradient(x, gradient, size, stride).sum(0),
+    }
+
+
+KERNELS = {"torch": by_torch, "triton": by_triton}
+
+
+def depthwise(shape: dict, batch_size: int, way: dict, device: torch.device, repeats: int) -> dict:
+    """`way` (precision, memory_format, kernels) with the milliseconds of one depthwise 3x3's three parts."""
+    like = {"device": device, "dtype": getattr(torch, way["precision"])}
+    channels, size, stride = shape["in_channels"], shape["size"], shape["stride"]
+    filters = torch.randn(channels, 1, 3, 3, **like)
+    x, gradient = (
+        torch.randn(batch_size, channels, side, side, **like).contiguous(
+            memory_format=LAYOUTS[way["memory_format"]]
+        )
+        for side in (size, -(-size // stride))
+    )
+    parts = KERNELS[way["kernels"]](x, filters, gradient, stride)
+    return way | {name: milliseconds(part, device, repeats) for name, part in parts.items()}
+
+
+def depthwise_ways(device: torch.device) -> list[dict]:
+    """Every precision, memory format and kind of kernels that there is to compare on the device."""
+    precisions = ["float32", "bfloat16"] if runtime.has_bfloat16(device) else ["float32"]
+    kinds = list(KERNELS) if device.type == "cuda" else ["torch"]
+    return [
+        {"precision": precision, "memory_format": layout, "kernels": kernels}
+        for kernels in kinds
+        for precision in precisions
+        for layout in LAYOUTS
+    ]
 
 
 def mixed(layer: CondConv2d, x: Tensor, routing: Tensor) -> Tensor:
@@ -142,14 +172,9 @@ def measure(settings: dict, device: torch.device, before: dict) -> Iterator[dict
         return
     batch_size, repeats = settings["batch_size"], settings["repeats"]
     runtime.keep_freed_memory()
-    precisions = ["float32", "bfloat16"] if runtime.has_bfloat16(device) else ["float32"]
     result: dict = {"depthwise": [], "conditional": []}
     for shape in tqdm(shapes("standard", DepthwiseConv2d), unit="depthwise"):
-        ways = [
-            depthwise(shape, batch_size, precision, layout, device, repeats)
-            for precision in precisions
-            for layout in LAYOUTS
-        ]
+        ways = [depthwise(shape, batch_size, way, device, repeats) for way in depthwise_ways(device)]
         result["depthwise"].append(shape | {"ways": ways})
     for shape in tqdm(shapes("se_cond", CondConv2d), unit="conditional"):
         times = {way: conditional(shape, way, batch_size, device, repeats) for way in WAYS}
@@ -164,7 +189,7 @@ def table(result: dict) -> str:
             times = "".join(f"{way[part]:9.2f}" for part in ("forward", "input_gradient", "filter_gradient"))
             lines.append(
                 f"depthwise {shape['in_channels']:4} {shape['size']:2}/{shape['stride']} "
-                f"{way['precision']:9} {way['memory_format']:14}{times}"
+                f"{way['precision']:9} {way['memory_format']:14}{way['kernels']:7}{times}"
             )
     for shape in result["conditional"]:
         times = "".join(f"  {way} {time:.2f}" for way, time in shape["milliseconds"].items())

@@ -121,7 +121,10 @@ def part_way(block: str, taken: list[str], settings: dict, device: torch.device)
         recipe = replace(recipe, precision="float32")
     layout = memory_format(block) if "channels_last" in taken else torch.contiguous_format
     mode = "reduce-overhead" if "graphs" in taken else "default" if "compiled" in taken else None
-    return with_our_step(Network(block, settings["num_classes"]), recipe, layout, device, mode)
+    network = Network(block, settings["num_classes"])
+    if "triton" in taken:
+        network = importlib.import_module("triton_depthwise").with_triton(network)
+    return with_our_step(network, recipe, layout, device, mode)
 
 
 def rival(name: str, compiles: bool, settings: dict, device: torch.device) -> Subject:

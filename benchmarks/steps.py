@@ -16,7 +16,7 @@ from xnnlib.spec import BLOCKS
 
 # In the order in which they are taken; what each is, measure.part_way knows.
 STEPS = ("layers", "memory", "channels_last", "bfloat16")
-ON_A_GPU = ("compiled", "graphs")
+ON_A_GPU = ("compiled", "graphs", "triton")
 
 
 def jobs(device_type: str) -> list[dict]:

@@ -91,7 +91,7 @@ def write(root: Path, results: object, name: str = "a-processor") -> Path:
 def example_layers(device: dict = CPU) -> dict:
     """What the benchmark of the layers writes for a device, cut to a layer of each kind."""
     shape = {"in_channels": 96, "out_channels": 96, "size": 56, "stride": 2, "layers": 1}
-    way = {"precision": "bfloat16", "memory_format": "channels_last"}
+    way = {"precision": "bfloat16", "memory_format": "channels_last", "kernels": "torch"}
     parts = {"forward": 2.54, "input_gradient": 84.5, "filter_gradient": 4.8}
     times = {"mixed": 8.2, "mixed_channels_last": 7.7, "stacked": 12.2}
     results = {

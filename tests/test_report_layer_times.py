@@ -19,11 +19,19 @@ def loaded(root, layers):
 
 def test_each_layer_is_a_row_and_each_way_a_column(tmp_path):
     benchmarks = loaded(tmp_path, example_layers())
-    row = ("96", "56", "2", DASH, DASH, DASH, "2.5 + 84.5 + 4.8")
-    assert depthwise_table(benchmarks).rows == (row,)
+    assert depthwise_table(benchmarks).rows == (("96", "56", "2", "2.5 + 84.5 + 4.8"),)
     assert conditional_table(benchmarks).rows == (("96", "24", "56", "8.2", "7.7", "12.2"),)
     source = "benchmarks/results/a-processor/layers.json, commit eeeeeeeeee, a processor, 2 threads"
     assert benchmarks[0].layers_source == source
+
+
+def test_a_device_has_a_dash_where_only_another_was_measured(tmp_path):
+    layers = example_layers()
+    faster = layers["depthwise"][0]["ways"][0] | {"kernels": "triton", "forward": 0.04}
+    layers["depthwise"].append(layers["depthwise"][0] | {"stride": 1, "ways": [faster]})
+    table = depthwise_table(loaded(tmp_path, layers))
+    assert table.columns[3:] == ("bfloat16, channels last", "Triton, bfloat16, channels last")
+    assert [row[3:] for row in table.rows] == [("2.5 + 84.5 + 4.8", DASH), (DASH, "0.04 + 84.5 + 4.8")]
 
 
 @pytest.mark.parametrize("table", [depthwise_table, conditional_table])

@@ -5,24 +5,33 @@ from collections.abc import Iterable
 from xnnlib.report.tables import Table
 from xnnlib.report.throughput import CONDITIONAL_WAYS, DASH, Benchmark, device_table
 
-# The order of a table's columns: precision and memory format, and what the column is called.
+# The order of a table's columns: precision, memory format and kernels, and what the column is called.
 DEPTHWISE_WAYS = {
-    ("float32", "contiguous"): "float32",
-    ("float32", "channels_last"): "float32, channels last",
-    ("bfloat16", "contiguous"): "bfloat16",
-    ("bfloat16", "channels_last"): "bfloat16, channels last",
+    ("float32", "contiguous", "torch"): "float32",
+    ("float32", "channels_last", "torch"): "float32, channels last",
+    ("bfloat16", "contiguous", "torch"): "bfloat16",
+    ("bfloat16", "channels_last", "torch"): "bfloat16, channels last",
+    ("float32", "contiguous", "triton"): "Triton, float32",
+    ("float32", "channels_last", "triton"): "Triton, float32, channels last",
+    ("bfloat16", "contiguous", "triton"): "Triton, bfloat16",
+    ("bfloat16", "channels_last", "triton"): "Triton, bfloat16, channels last",
 }
 
 
 def depthwise_table(benchmarks: list[Benchmark]) -> Table:
-    """Milliseconds of each depthwise convolution of block A's network, part by part."""
-    columns = ("Channels", "Size", "Stride", *DEPTHWISE_WAYS.values())
+    """Milliseconds of each depthwise convolution of block A's network, part by part; the ways measured."""
+
+    def ways(layer: dict) -> dict[tuple[str, ...], dict]:
+        return {(way["precision"], way["memory_format"], way["kernels"]): way for way in layer["ways"]}
+
+    layers = [layer for found in benchmarks if found.layers for layer in found.layers["depthwise"]]
+    shown = [way for way in DEPTHWISE_WAYS if any(way in ways(layer) for layer in layers)]
+    columns = ("Channels", "Size", "Stride", *(DEPTHWISE_WAYS[way] for way in shown))
 
     def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
         for layer in found.layers["depthwise"]:
-            ways = {(way["precision"], way["memory_format"]): way for way in layer["ways"]}
             shape = (layer["in_channels"], layer["size"], layer["stride"])
-            yield (*map(str, shape), *(_parts(ways.get(way)) for way in DEPTHWISE_WAYS))
+            yield (*map(str, shape), *(_parts(ways(layer).get(way)) for way in shown))
 
     return _layer_table(columns, benchmarks, rows)
 
@@ -31,7 +40,12 @@ def _parts(way: dict | None) -> str:
     """Forward, gradient of the input and gradient of the filters."""
     if way is None:
         return DASH
-    return " + ".join(f"{way[part]:.1f}" for part in ("forward", "input_gradient", "filter_gradient"))
+    return " + ".join(_time(way[part]) for part in ("forward", "input_gradient", "filter_gradient"))
+
+
+def _time(milliseconds: float) -> str:
+    """One decimal; of less than one, which is what a GPU needs, two significant digits."""
+    return f"{milliseconds:.1f}" if milliseconds >= 1 else f"{milliseconds:.2g}"
 
 
 def conditional_table(benchmarks: list[Benchmark]) -> Table:
@@ -41,7 +55,7 @@ def conditional_table(benchmarks: list[Benchmark]) -> Table:
     def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
         for layer in found.layers["conditional"]:
             shape = (layer["in_channels"], layer["out_channels"], layer["size"])
-            yield (*map(str, shape), *(f"{layer['milliseconds'][way]:.1f}" for way in CONDITIONAL_WAYS))
+            yield (*map(str, shape), *(_time(layer["milliseconds"][way]) for way in CONDITIONAL_WAYS))
 
     return _layer_table(columns, benchmarks, rows)
 

@@ -14,6 +14,7 @@ TITLES = {
     "bfloat16": "+ bfloat16, where the device has it",
     "compiled": "+ torch.compile",
     "graphs": "+ CUDA graphs",
+    "triton": "+ depthwise convolutions by Triton",
 }
 
 

@@ -146,7 +146,7 @@ def _check_layers(results: object) -> None:
     for index, layer in enumerate(results["depthwise"]):
         for number, way in enumerate(layer["ways"]):
             place = f"depthwise[{index}].ways[{number}]"
-            check_fields(way, PARTS | {"precision": TEXT, "memory_format": TEXT}, place)
+            check_fields(way, PARTS | {"precision": TEXT, "memory_format": TEXT, "kernels": TEXT}, place)
 
 
 def _check(results: object) -> None:
