@@ -19,7 +19,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 SHAPES = [(5, 6, 7, 3, 1), (70, 7, 7, 3, 1), (6, 8, 7, 3, 2), (3, 9, 6, 5, 1), (4, 11, 12, 5, 2)]
 
 
-def by_torch(x, filters, stride):
+def sample_by_sample(x, filters, stride):
     """Each sample alone, with its own filter or the only one."""
     padding, groups = filters.shape[-1] // 2, x.shape[1]
     every = filters.expand(len(x), *filters.shape[1:])
@@ -40,7 +40,7 @@ def test_output_and_gradients_are_torch_s(shape, filters_for, layout):
     x = torch.randn(2, channels, rows, columns, **make).contiguous(memory_format=LAYOUTS[layout])
     filters = torch.randn(2 if filters_for == "each" else 1, channels, size, size, **make)
     leaves = x.requires_grad_(), filters.requires_grad_()
-    found, expected = kernels.convolve(*leaves, stride), by_torch(*leaves, stride)
+    found, expected = kernels.convolve(*leaves, stride), sample_by_sample(*leaves, stride)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     assert found.is_contiguous(memory_format=LAYOUTS[layout])
     towards = torch.randn_like(expected)
