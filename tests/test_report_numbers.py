@@ -1,6 +1,7 @@
 """The numbers of the prose: formats, intervals, differences, sources and the error of a wrong key."""
 
 from math import gamma, pi, sqrt
+from statistics import variance
 
 import pytest
 from report_runs import write_run
@@ -8,7 +9,7 @@ from report_runs import write_run
 from xnnlib import complexity
 from xnnlib.errors import UserError
 from xnnlib.report.numbers import numbers
-from xnnlib.report.summary import T_975, Estimate, difference, estimate, millions, plain, text
+from xnnlib.report.summary import Estimate, difference, estimate, millions, plain, text
 from xnnlib.spec import BLOCKS, NetworkSpec
 
 
@@ -58,7 +59,7 @@ def test_intervals_over_seeds(tmp_path):
     runs = [write_run(tmp_path, b, seed, s) for b in ("standard", "se") for seed, s in enumerate(shifts)]
     found = numbers(runs)
     assert found["standard.top1"].text == "41.2 ± 12.7"
-    assert found["se.top1_gain"].text == "+3.2 ± 18.0"  # 12.706 * sqrt(1 + 1)
+    assert found["se.top1_gain"].text == "+3.2 ± 6.1"  # 4.303 * sqrt(1 + 1)
     assert found["seeds"].text == "2"
 
 
@@ -100,19 +101,40 @@ def test_formats():
     assert text(Estimate(-0.5, 0.25), 2, signed=True) == "\N{MINUS SIGN}0.50 ± 0.25"
 
 
-def test_estimates_by_the_formula():
-    assert estimate([3.0]) == (3.0, None)
-    mean, half_width = estimate([1.0, 2.0, 3.0, 6.0])
-    variance = ((1 - 3) ** 2 + (2 - 3) ** 2 + 0 + (6 - 3) ** 2) / 3
-    assert (mean, half_width) == (3.0, pytest.approx(3.182 * sqrt(variance / 4)))
-    assert difference([5.0], [3.0, 4.0]) == (1.5, None)
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 3, 5, 9, 10, 19, 30])
-def test_quantiles_leave_five_percent_outside(degrees):
-    n = degrees
-    scale = gamma((n + 1) / 2) / (sqrt(n * pi) * gamma(n / 2))
+def covered(quantile, degrees):
+    """The share of Student's t between plus and minus the quantile, by the midpoint rule."""
+    scale = gamma((degrees + 1) / 2) / (sqrt(degrees * pi) * gamma(degrees / 2))
     steps = 20_000
-    width = T_975[n - 1] / steps
-    middle = sum((1 + ((i + 0.5) * width) ** 2 / n) ** (-(n + 1) / 2) for i in range(steps))
-    assert 2 * scale * width * middle == pytest.approx(0.95, abs=1e-4)
+    width = quantile / steps
+    middle = sum((1 + ((i + 0.5) * width) ** 2 / degrees) ** (-(degrees + 1) / 2) for i in range(steps))
+    return 2 * scale * width * middle
+
+
+@pytest.mark.parametrize("values", [[1.0, 3.0], [1.0, 2.0, 6.0], [1.0, 2.0, 3.0, 6.0, 9.0, 9.5]])
+def test_the_interval_of_a_mean_covers_95_percent(values):
+    mean, half_width = estimate(values)
+    assert mean == pytest.approx(sum(values) / len(values))
+    assert covered(half_width / sqrt(variance(values) / len(values)), len(values) - 1) == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(
+    "values, baseline",
+    [
+        ([22.1, 22.7], [23.2, 24.9]),
+        ([22.1, 22.7, 23.0], [23.2, 24.9, 20.0]),
+        ([1.0, 1.1, 1.2, 1.3], [4.0, 9.0]),
+    ],
+)
+def test_the_interval_of_a_difference_is_welchs(values, baseline):
+    first, second = variance(values) / len(values), variance(baseline) / len(baseline)
+    degrees = (first + second) ** 2 / (first**2 / (len(values) - 1) + second**2 / (len(baseline) - 1))
+    gain, half_width = difference(values, baseline)
+    assert gain == pytest.approx(sum(values) / len(values) - sum(baseline) / len(baseline))
+    assert covered(half_width / sqrt(first + second), degrees) == pytest.approx(0.95)
+
+
+def test_one_value_has_no_interval_and_equal_ones_an_empty_one():
+    assert estimate([3.0]) == (3.0, None)
+    assert difference([5.0], [3.0, 4.0]) == (1.5, None)
+    assert estimate([3.0, 3.0]) == (3.0, 0.0)
+    assert difference([5.0, 5.0], [3.0, 3.0, 3.0]) == (2.0, 0.0)

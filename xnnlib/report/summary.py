@@ -4,18 +4,12 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
 
+from scipy import stats
+
 from xnnlib.records import Run
 from xnnlib.spec import BLOCKS
 
 MINUS = "\N{MINUS SIGN}"
-
-# 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical
-# Methods, section 1.3.6.7.2). Beyond 30 the last one is used, which is wider by less than 5 %.
-T_975 = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
 
 
 class Estimate(NamedTuple):
@@ -25,30 +19,27 @@ class Estimate(NamedTuple):
     half_width: float | None
 
 
-def t_quantile(degrees_of_freedom: int) -> float:
-    """The 97.5 % quantile of Student's t (conservative beyond 30 degrees of freedom)."""
-    return T_975[min(degrees_of_freedom, len(T_975)) - 1]
-
-
 def estimate(values: list[float]) -> Estimate:
     """The mean of independent runs with its 95 % confidence interval (Student's t)."""
     count = len(values)
     if count == 1:
         return Estimate(values[0], None)
-    return Estimate(mean(values), t_quantile(count - 1) * stdev(values) / sqrt(count))
+    return Estimate(mean(values), float(stats.t.ppf(0.975, count - 1)) * stdev(values) / sqrt(count))
 
 
 def difference(values: list[float], baseline: list[float]) -> Estimate:
     """The difference of two means, `values` less `baseline`, with its 95 % confidence interval.
 
-    The samples are taken as independent with unequal variances; the degrees of freedom are the
-    smaller sample's, which makes the interval conservative. None where either has one value.
+    The samples are taken as independent with unequal variances (Welch, "The generalization of
+    'Student's' problem", 1947). None where either has one value.
     """
     gain = mean(values) - mean(baseline)
     if min(len(values), len(baseline)) == 1:
         return Estimate(gain, None)
-    error = sqrt(stdev(values) ** 2 / len(values) + stdev(baseline) ** 2 / len(baseline))
-    return Estimate(gain, t_quantile(min(len(values), len(baseline)) - 1) * error)
+    if len(set(values)) == len(set(baseline)) == 1:
+        return Estimate(gain, 0.0)  # where nothing varies, Welch's degrees of freedom are 0 / 0
+    interval = stats.ttest_ind(values, baseline, equal_var=False).confidence_interval()
+    return Estimate(gain, float(interval.high - interval.low) / 2)
 
 
 def text(value: Estimate, digits: int, signed: bool = False) -> str:
