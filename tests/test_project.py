@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # Lowest first: a module imports only from the lines above its own. A package is one line.
 LAYERS = (
@@ -213,11 +214,22 @@ def test_each_make_command_that_is_told_exists(page):
 
 def test_profiles_that_are_told_exist():
     plan = yaml.safe_load((ROOT / "profiles" / "runs.yaml").read_text(encoding="utf-8"))
-    told = set(re.findall(r"PROFILE=([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    told = set(re.findall(r"PROFILE=([a-z]+)", README))
     assert {"small", "paper"} <= told <= set(plan)
     for name in plan:
         settings = yaml.safe_load((ROOT / "profiles" / f"{name}.yaml").read_text(encoding="utf-8"))
         assert settings["profile"] == name
+
+
+def test_the_readme_says_how_many_runs_there_are_and_how_long_they_took():
+    plan = yaml.safe_load((ROOT / "profiles" / "runs.yaml").read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| `([a-z]+)` \|.*\| (\d) blocks, (\d) seeds? \|.*\| (.*) \|$", README, re.MULTILINE)
+    assert {name: (int(blocks), int(seeds)) for name, blocks, seeds, _ in rows} == {
+        name: (len(runs["blocks"]), len(runs["seeds"])) for name, runs in plan.items()
+    }
+    told = {name: time for name, _, _, time in rows}
+    records = [json.loads(path.read_bytes()) for path in ROOT.glob("results/small/*/record.json")]
+    assert told["small"] == f"{sum(record['train_seconds'] for record in records) / 3600:.1f} hours"
 
 
 def test_results_notebook_draws_the_profile_that_the_book_shows():
