@@ -24,7 +24,7 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## make the environment in .venv (PYTHON=python3)
 
-reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|paper)
+reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|tenth|paper)
 	@python tools/reproduce.py "$(PROFILE)" "$(STALE)" $(SNAKEMAKE_ARGS)
 	@echo && cat _build/$(PROFILE)/summary.txt && echo
 	@case "$(PROFILE)" in \

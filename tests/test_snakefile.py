@@ -51,7 +51,8 @@ def test_a_failing_run_stops_nothing_else_and_then_only_what_is_missing_is_made(
     assert made == {"standard", "se", "design", "implementation"}
 
     (project / "fail").unlink()
-    assert reproduce(project, "quick", "")[::2] == (0, {"se", "results", "book"})
+    assert reproduce(project, "quick", "", "results/quick/se-seed0/train.ipynb")[::2] == (0, {"se"})
+    assert reproduce(project, "quick", "")[::2] == (0, {"results", "book"})
 
 
 def test_a_change_of_the_code_makes_its_runs_and_what_reads_them_again_and_a_time_stamp_nothing(project):

@@ -18,9 +18,10 @@ from xnnlib.files import held
 
 
 def main(arguments: list[str]) -> int:
-    """`PROFILE STALE [options of Snakemake]`: its exit status, or 2 if there is nothing to run or no turn."""
+    """`PROFILE STALE [options of Snakemake, files to make]`: its exit status, or 2 if nothing can be run."""
     profile, stale, *options = arguments
-    command = ["--config", f"profile={profile}", f"stale={stale}", *options]
+    # Snakemake takes every word after --config for a setting, a file to make too.
+    command = [*options, "--config", f"profile={profile}", f"stale={stale}"]
     try:
         with held(Path(".snakemake")):
             steps = Profile(profile)
