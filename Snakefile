@@ -126,7 +126,7 @@ rule book:
         'echo "Building the book" && '
         "python tools/staleness.py begin {PROFILE} book && "
         "rm -rf {PAPER}/book {PAPER}/results {PAPER}/benchmarks {PAPER}/profiles && mkdir -p {PAPER}/results && "
-        "tar -cf - results/*/*/record.json results/*/*/epochs.csv | tar -xf - -C {PAPER} && "
+        "tar -cf - results/*/*/record.json results/*/*/epochs.csv results/*/*/train.ipynb | tar -xf - -C {PAPER} && "
         "cp -R results/{PROFILE} {PAPER}/results/ && "
         "cp -R book benchmarks profiles _toc.yml references.bib {PAPER}/ && "
         "sed 's/^\\( *paper_profile:\\).*/\\1 {PROFILE}/' _config.yml > {PAPER}/_config.yml && "

@@ -21,10 +21,11 @@ from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from xnnlib.records import EPOCH_COLUMNS, load_runs
+from xnnlib.report import BESIDE
 from xnnlib.report.curves import figure_5
 from xnnlib.report.numbers import numbers
 from xnnlib.report.style import save
-from xnnlib.report.tables import table_2, table_3
+from xnnlib.report.tables import fit_table, table_2, table_3
 from xnnlib.spec import BLOCKS, recipe_for
 
 PROJECT = Path(__file__).parents[1]
@@ -110,6 +111,7 @@ def stage(folder: Path) -> Path:
     shutil.copytree(PROJECT / "book", folder / "book", ignore=shutil.ignore_patterns("__pycache__"))
     for block in reversed(BLOCKS):
         write_run(folder / "results", block)
+    shutil.copytree(PROJECT / "results" / BESIDE, folder / "results" / BESIDE)
     return folder
 
 
@@ -122,7 +124,7 @@ def write_report(folder: Path) -> None:
         path = folder / "notebooks" / f"{name}.ipynb"
         path.parent.mkdir(exist_ok=True)
         shutil.copy(PROJECT / "notebooks" / path.name, path)
-    tables = (table_2(runs), table_3(runs))
+    tables = (table_2(runs), table_3(runs), fit_table(load_runs(folder / "results", BESIDE)))
     shown = [new_output("execute_result", data={"text/plain": str(table)}) for table in tables]
     write_notebook(folder / "notebooks" / "results.ipynb", "Results", *shown)
 
@@ -178,7 +180,7 @@ def test_the_pages_come_in_the_papers_order(whole):
         "book/notebooks",
         *(f"notebooks/{name}" for name in ("design", "results", "implementation")),
         "book/runs",
-        *(f"results/{PROFILE}/{block}-seed0/train" for block in BLOCKS),
+        *(f"results/{name}/{block}-seed0/train" for name in (PROFILE, BESIDE) for block in BLOCKS),
     ]
     assert {path.stem for path in (PROJECT / "book").glob("*.md")} == {
         Path(name).name for name in pages(whole) if name.startswith("book/")
@@ -201,16 +203,25 @@ def test_references_are_numbered_as_the_paper_has_them(whole):
 def test_tables_and_figures_are_numbered_in_reading_order_and_referred_to(whole):
     text = "".join(page(whole, name) for name in pages(whole))
     numbers_shown = re.findall(r'<span class="caption-number">(\w+ \d+) </span>', text)
-    tables = [f"Table {number}" for number in range(1, 17)]
-    figures = [f"Figure {number}" for number in range(1, 8)]
+    tables = [f"Table {number}" for number in range(1, 18)]
+    figures = [f"Figure {number}" for number in range(1, 9)]
     assert [caption for caption in numbers_shown if caption.startswith("Table")] == tables
     assert [caption for caption in numbers_shown if caption.startswith("Figure")] == figures
     assert set(re.findall(r'<span class="std std-numref">((?:Table|Figure) \d+)</span>', text)) == {
         *tables,
         *figures,
     }
-    files = re.findall(r'<img alt="([^"]+)"[^>]*src="[^"]*_images/((?:figure|shapes)[^"]+)"', text)
-    assert [name.split("-")[1] for _, name in files] == ["1", "2", "3", "4", "5", "6", "contact"]
+    files = re.findall(r'<img alt="([^"]+)"[^>]*src="[^"]*_images/((?:figure|shapes|many)[^"]+)"', text)
+    assert [re.split("[-.]", name)[1] for _, name in files] == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "contact",
+        "passes",
+    ]
 
 
 def test_numbers_come_from_the_records_and_say_so(whole):
@@ -403,14 +414,14 @@ def test_every_binding_of_the_paper_is_guarded(tmp_path):
     status, output = build_here(book)
     assert status != 0
     output = output.partition("Extension error")[2]
-    assert len(keys) > 60 and len(claims) >= 5 and len(alternatives) == 8
+    assert len(keys) > 60 and len(claims) >= 5 and len(alternatives) == 9
     for key in keys:
         assert f"unknown number '{key}-gone'" in output
     for claim in claims:
         assert f"unknown claim '{claim}-gone'" in output and f"no page makes the claim '{claim}'" in output
     for block in BLOCKS:
         assert f"no page quotes the headline number 'macs.{block}'" in output
-    assert output.count("has no alternative text") == 7
+    assert output.count("has no alternative text") == 8
     for file in (book / "figures").glob("*.svg"):
         assert f"figures/{file.name} is older than its data" in output
 

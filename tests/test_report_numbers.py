@@ -8,7 +8,7 @@ from report_runs import write_run
 
 from xnnlib import complexity
 from xnnlib.errors import UserError
-from xnnlib.report.numbers import numbers
+from xnnlib.report.numbers import beside_numbers, numbers
 from xnnlib.report.summary import Estimate, difference, estimate, millions, plain, text
 from xnnlib.spec import BLOCKS, NetworkSpec
 
@@ -52,6 +52,13 @@ def test_sources_name_run_folders_and_no_machine_path(one_seed):
     assert one_seed["se.top1_gain"].source == "results/small/se-seed0, results/small/standard-seed0"
     assert not any("/tmp" in number.source for number in one_seed.values())
     assert "UT-Dallas-CS-6301" in one_seed["reference.top1"].source
+
+
+def test_the_runs_beside_have_the_measured_numbers_under_their_profile(one_seed, tmp_path):
+    beside = beside_numbers([write_run(tmp_path, block, profile="tenth") for block in BLOCKS])
+    assert beside["tenth.se.top1"] == (one_seed["se.top1"].text, "results/tenth/se-seed0")
+    assert beside["tenth.epochs"].text == "3"
+    assert {"tenth.macs.se", "tenth.reference.top1"}.isdisjoint(beside)
 
 
 def test_intervals_over_seeds(tmp_path):

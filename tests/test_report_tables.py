@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 from report_runs import write_run
 
-from xnnlib.report.tables import Table, cost_table, table_1, table_2, table_3, table_4
+from xnnlib.report.tables import Table, cost_table, fit_table, table_1, table_2, table_3, table_4
 from xnnlib.spec import BLOCKS, NetworkSpec, Recipe, recipe_for
 
 PAPER_TABLE_1 = """
@@ -86,6 +86,13 @@ def test_table_3_of_one_seed_has_no_interval(tmp_path):
         ("B: + squeeze-and-excite", "1", "2.0", "43.4", "43.4", "3"),
         ("C: + conditional convolution", "1", "3.0", "38.6", "38.6", "3"),
     )
+
+
+def test_the_fit_is_the_last_epochs_two_sides(tmp_path):
+    table = fit_table([write_run(tmp_path, block) for block in BLOCKS])
+    assert table.rows[1] == ("B: + squeeze-and-excite", "41.5", "43.4", "\N{MINUS SIGN}1.9", "1.50", "1.70")
+    seeds = fit_table([write_run(tmp_path, "standard", seed, shift) for seed, shift in enumerate((0.0, 2.0))])
+    assert seeds.rows[0][2:4] == ("41.2 ± 12.7", "+0.3 ± 12.7")  # 12.706 * sqrt(2) / sqrt(2)
 
 
 def test_table_3_of_three_seeds_has_the_students_t_interval(tmp_path):

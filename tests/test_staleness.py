@@ -69,6 +69,7 @@ def test_time_stamps_comments_and_outputs_make_nothing_stale(project):
         ("constraints.txt", "pypdf==5.0", "pypdf==5.1", {"book"}, "constraints.txt changed"),
         ("book/page.md", "Text", "More text", {"book"}, "book/page.md changed"),
         ("benchmarks/results/a-processor/throughput.json", "{}", "[]", {"book"}, "throughput.json changed"),
+        ("results/tenth/se-seed0/record.json", "{}", "[]", {"results", "book"}, "record.json changed"),
         ("_build/quick/data.txt", "abc", "def", RUNS, "the data's fingerprint changed"),
         ("results/quick/se-seed0/epochs.csv", "2", "3", {"results", "book", "summary"}, "epochs.csv changed"),
     ],

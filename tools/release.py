@@ -1,7 +1,8 @@
 """Assemble one archive of everything that a reader needs to check the paper: `make release`.
 
-It holds the built book with its PDF, the records and weights of the profile shown, the campaign's records,
-the notebooks and the licences. Built twice from the same commit, it has the same bytes.
+It holds the built book with its PDF, the records and weights of the profile shown, the records of the one
+beside it and of the campaign, the notebooks and the licences. Built twice from the same commit, it has the
+same bytes.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from xnnlib.bundles import write_bundle
 from xnnlib.records import EPOCHS, RECORD
+from xnnlib.report import BESIDE
 from xnnlib.report.campaign import load_campaign
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,7 +22,8 @@ FILES = ("LICENSE", "LICENSE-TEXT", "CITATION.cff", "README.md", "references.bib
 
 def contents(profile: str) -> dict[str, Path]:
     """Every file of the release by its name in the archive."""
-    folders = {"book": BOOK} | {name: ROOT / name for name in (*FOLDERS, f"results/{profile}")}
+    shown = (f"results/{profile}", f"results/{BESIDE}")
+    folders = {"book": BOOK} | {name: ROOT / name for name in (*FOLDERS, *shown)}
     found = {name: ROOT / name for name in FILES} | {"paper.pdf": BOOK / "paper.pdf"}
     for run in (run for group in load_campaign(ROOT) for run in group.runs):
         for file in (run.path / name for name in (RECORD, EPOCHS, "train.ipynb")):

@@ -23,6 +23,7 @@ import yaml
 from code_digests import Reader, at_commit, code_digest, code_inputs, digest, in_folder, notebook_code
 
 from xnnlib.files import write_atomically
+from xnnlib.report import BESIDE
 from xnnlib.settings import from_mapping
 
 NOTEBOOKS = ("design", "results", "implementation")
@@ -228,6 +229,7 @@ class Profile:
         text = self.read(path)
         cells = [(cell["cell_type"], cell["source"]) for cell in json.loads(text)["cells"]]
         records = [f"results/{self.name}/{run}/{file}" for run in runs for file in RECORD]
+        records += [f"results/{BESIDE}/*/{file}" for file in RECORD if runs]
         files = self._files("xnnlib/report/*.mplstyle", *records)
         return code_inputs(self.read, [notebook_code(text)]) | {path: digest(cells)} | files
 
@@ -236,6 +238,7 @@ class Profile:
         reports = [f"_build/{self.name}/source/notebooks/{report}.ipynb" for report in NOTEBOOKS]
         sources = ("_config.yml", "_toc.yml", "references.bib", "constraints.txt", "book/**/*")
         sources += ("benchmarks/results/*/*.json", "profiles/campaign.yaml", "profiles/paper.yaml")
+        sources += (f"results/{BESIDE}/*/[!.]*",)
         campaign = yaml.safe_load(self.read("profiles/campaign.yaml") or "[]")
         sources += tuple(f"results/{entry['results']}*/*/record.json" for entry in campaign)
         return code_inputs(self.read, extension) | self._files(*sources, *reports) | self._run_folders()

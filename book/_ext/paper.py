@@ -1,7 +1,7 @@
 """The book's Sphinx extension: numbers, tables and run pages made from the run records.
 
-`_config.yml` says which profile's records are shown (`paper_profile`, below `paper_results`). The
-extension gives the pages
+`_config.yml` says which profile's records are shown (`paper_profile`, below `paper_results`); those of
+`xnnlib.report.BESIDE` are shown beside them. The extension gives the pages
 
 - the role `` {num}`se.top1` ``, one of `xnnlib.report.numbers` by key (paper_numbers);
 - the role `` {claim}`name` ``, a comparing sentence held to the numbers (paper_claims);
@@ -30,8 +30,9 @@ from sphinx_external_toc.api import Document, FileItem, GlobItem
 import xnnlib
 from xnnlib.errors import UserError
 from xnnlib.records import Run, load_runs
+from xnnlib.report import BESIDE
 from xnnlib.report.campaign import campaign_numbers, load_campaign
-from xnnlib.report.numbers import Numbers, numbers
+from xnnlib.report.numbers import Numbers, beside_numbers, numbers
 from xnnlib.report.scaling import scaling_numbers
 from xnnlib.report.speed import speed_numbers
 from xnnlib.report.throughput import FILE, LAYERS_FILE, STEPS_FILE, load_benchmarks
@@ -56,22 +57,25 @@ def load_records(app: Sphinx, config: Config) -> None:
     root, results = Path(app.srcdir), Path(app.srcdir) / config.paper_results
     try:
         app.paper_runs = load_runs(results, config.paper_profile)
+        app.paper_beside = load_runs(results, BESIDE)
         app.paper_benchmarks = load_benchmarks(root / "benchmarks" / "results")
         app.paper_campaign = load_campaign(root)
     except UserError as error:
         raise ExtensionError(str(error)) from None
     runs, benchmarks = app.paper_runs, app.paper_benchmarks
+    app.paper_notebooks = runs if config.paper_profile == BESIDE else runs + app.paper_beside
     found = numbers(runs) | scaling_numbers(runs) | speed_numbers(benchmarks)
-    app.paper_numbers = Numbers(found | campaign_numbers(app.paper_campaign))
+    found |= beside_numbers(app.paper_beside) | campaign_numbers(app.paper_campaign)
+    app.paper_numbers = Numbers(found)
     if config.paper_profile != "paper":
         facts = FACTS.format_map({key: number.text for key, number in app.paper_numbers.items()})
         config.html_theme_options["announcement"] = escape(f"{notice(config)}: {facts}")
     # A changed configuration value makes Sphinx read every page again.
-    sources = book_sources(root, app.paper_runs)
+    sources = book_sources(root, app.paper_notebooks)
     config.paper_sources = source_digest(filter(Path.is_file, sources), root)
-    others = (f"{config.paper_results}/{folder.name}" for folder in results.iterdir() if folder.is_dir())
-    shown = f"{config.paper_results}/{config.paper_profile}"
-    config.exclude_patterns = [*config.exclude_patterns, *(other for other in others if other != shown)]
+    others = {folder.name for folder in results.iterdir()} - {config.paper_profile, BESIDE}
+    excluded = sorted(f"{config.paper_results}/{other}" for other in others)
+    config.exclude_patterns = [*config.exclude_patterns, *excluded]
 
 
 def book_sources(root: Path, runs: list[Run]) -> list[Path]:
@@ -86,9 +90,9 @@ def book_sources(root: Path, runs: list[Run]) -> list[Path]:
 
 
 def list_runs(app: Sphinx, config: Config) -> None:
-    """Put the training notebooks in the place of the globs of `_toc.yml`, in the order A, B, C."""
+    """Put the training notebooks in the place of the globs of `_toc.yml`: the profile's, then BESIDE's."""
     root = Path(app.srcdir)
-    pages = [(run.path / "train").relative_to(root).as_posix() for run in app.paper_runs]
+    pages = [(run.path / "train").relative_to(root).as_posix() for run in app.paper_notebooks]
     site_map = config.external_site_map
     for tree in [tree for document in site_map.values() for tree in document.subtrees]:
         if any(isinstance(item, GlobItem) for item in tree.items):
@@ -100,13 +104,15 @@ def list_runs(app: Sphinx, config: Config) -> None:
 
 def title_run(app: Sphinx, docname: str, source: list[str]) -> None:
     """Name a training notebook's page after its run: all of them begin with the same heading."""
-    run = next((run for run in app.paper_runs if run.path / "train" == Path(app.srcdir) / docname), None)
+    run = next((run for run in app.paper_notebooks if run.path / "train" == Path(app.srcdir, docname)), None)
     if run is None:
         return
     notebook = json.loads(source[0])
     first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     body = "".join(first["source"]).partition("\n")[2]
     title = f"# Block {BLOCK_TITLES[run.record['block']]}, seed {run.record['seed']}"
+    if run not in app.paper_runs:
+        title += f", profile {run.record['profile']}"
     first["source"] = f"{title}\n{body}"
     source[0] = json.dumps(notebook)
 

@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.bundles import write_bundle
+from xnnlib.report import BESIDE
 
 DOWNLOADS = {
     "paper.pdf": "The paper as PDF",
@@ -40,10 +41,10 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
     outdir, root = Path(app.outdir), Path(app.srcdir)
     shutil.copyfile(PaperBuilder(app, app.env).make(), outdir / "paper.pdf")
     shutil.copyfile(root / "references.bib", outdir / "references.bib")
-    shown = root / app.config.paper_results / app.config.paper_profile
-    files = [file for file in shown.rglob("*") if file.is_file() and not file.name.startswith(".")]
-    names = {f"{shown.name}/{file.relative_to(shown).as_posix()}": file for file in files}
-    write_bundle(outdir / "records.zip", names)
+    results = root / app.config.paper_results
+    shown = [file for name in {app.config.paper_profile, BESIDE} for file in (results / name).rglob("*")]
+    files = [file for file in shown if file.is_file() and not file.name.startswith(".")]
+    write_bundle(outdir / "records.zip", {file.relative_to(results).as_posix(): file for file in files})
 
 
 def setup(app: Sphinx) -> None:

@@ -23,12 +23,12 @@ def check_figures(app: Sphinx, doctree: nodes.document) -> None:
         # A missing file is not among the candidates, and Sphinx warns of it.
         files = [Path(app.srcdir, file) for file in image["candidates"].values()]
         for file in [file for file in files if file.parent == Path(app.srcdir, "figures") and file.is_file()]:
-            problem = outdated(file, app.paper_runs)
+            problem = outdated(file, app.paper_runs, app.paper_beside)
             if problem:
                 logger.warning(problem, location=image, type="paper", subtype="figure")
 
 
-def outdated(file: Path, runs: list[Run]) -> str:
+def outdated(file: Path, runs: list[Run], beside: list[Run]) -> str:
     """What is wrong with a figure's file; empty if it shows what would be drawn now."""
     # matplotlib and seaborn take seconds to import: only a page with a figure needs them.
     from xnnlib.report import costs, curves, diagrams, samples, style
@@ -40,6 +40,7 @@ def outdated(file: Path, runs: list[Run]) -> str:
         "figure-3-squeeze-excite": lambda: diagrams.figure_3(spec),
         "figure-4-conditional-convolution": lambda: diagrams.figure_4(spec),
         "figure-5-training": lambda: curves.figure_5(runs),
+        "many-passes": lambda: curves.figure_5(beside),
         "figure-6-costs": lambda: costs.figure_6(spec.num_classes),
         "shapes-contact-sheet": samples.shapes_sheet,
     }

@@ -15,9 +15,11 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.records import Run
+from xnnlib.report import BESIDE
 
 # What stands for the benchmarks of speed and all their results.
 BENCHMARK, LAYERS, STEPS = (f"benchmarks/{name}.py" for name in ("throughput", "layers", "steps"))
+BESIDE_RUNS = f"the runs of {BESIDE}"
 CAMPAIGN = "profiles/campaign.yaml and the records of its runs"
 # Each table and figure by its name: the notebook that makes it, if one does, and from what, where that is not
 # the runs.
@@ -30,6 +32,8 @@ ARTEFACTS = {
     "table-recipe": ("notebooks/results", ""),
     "table-results": ("notebooks/results", ""),
     "figure-training": ("notebooks/results", ""),
+    "table-many-passes": ("notebooks/results", BESIDE_RUNS),
+    "figure-many-passes": ("notebooks/results", BESIDE_RUNS),
     "table-operations": ("notebooks/implementation", "xnnlib.complexity"),
     "table-costs": ("notebooks/implementation", "xnnlib.complexity"),
     "figure-costs": ("notebooks/implementation", "xnnlib.complexity"),
@@ -111,6 +115,7 @@ class Provenance(SphinxDirective):
         rows, benchmarks = [], self.env.app.paper_benchmarks
         made = {
             "": ", ".join(_folder(run) for run in self.env.app.paper_runs),
+            BESIDE_RUNS: ", ".join(_folder(run) for run in self.env.app.paper_beside),
             BENCHMARK: "; ".join([BENCHMARK, *(found.source for found in benchmarks)]),
             STEPS: "; ".join([STEPS, *(found.steps_source for found in benchmarks if found.steps)]),
             LAYERS: "; ".join([LAYERS, *(found.layers_source for found in benchmarks if found.layers)]),
@@ -123,7 +128,7 @@ class Provenance(SphinxDirective):
 
     def _runs(self):
         rows = []
-        for run in self.env.app.paper_runs:
+        for run in self.env.app.paper_notebooks:
             record = run.record
             data, device = record["dataset"], record["device"]
             cells = (
@@ -135,7 +140,7 @@ class Provenance(SphinxDirective):
                 f"{device['name']}, {record['started'][:10]}",
                 record["commit"][:10],
             )
-            rows.append((f"run-{record['block']}-{record['seed']}".replace("_", "-"), cells))
+            rows.append((nodes.make_id(f"run-{_folder(run)}"), cells))
         return ("Run folder", "Block", "Seed", "Recipe", "Data, fingerprint", "Device, day", "Commit"), rows
 
     def _numbers(self):

@@ -23,6 +23,7 @@ TABLES = {
     "3": lambda app: tables.table_3(app.paper_runs),
     "4": lambda app: tables.table_4(NetworkSpec()),
     "costs": lambda app: tables.cost_table(NetworkSpec().num_classes),
+    "many-passes": lambda app: tables.fit_table(app.paper_beside),
     "recipes": lambda app: campaign.recipe_table(app.paper_campaign),
     "experiments": lambda app: campaign.experiment_table(app.paper_campaign),
     "scaling": lambda app: scaling_table(app.paper_runs),
@@ -39,7 +40,7 @@ TABLES = {
 # The tables that a notebook shows, which must be those that the pages show.
 NOTEBOOK_TABLES = {
     "notebooks/design": ("1",),
-    "notebooks/results": ("2", "3"),
+    "notebooks/results": ("2", "3", "many-passes"),
     "notebooks/implementation": ("4", "costs"),
 }
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from xnnlib import complexity
 from xnnlib.errors import UserError
 from xnnlib.records import Run
+from xnnlib.report import BESIDE
 from xnnlib.report.levels import PARTS, part
 from xnnlib.report.published import PUBLISHED
 from xnnlib.report.settings import seeds, settings, shared
@@ -22,7 +23,9 @@ from xnnlib.report.summary import (
     by_block,
     difference,
     estimate,
+    last_values,
     millions,
+    overfit_gap,
     rate_digits,
     text,
     top1_digits,
@@ -73,8 +76,20 @@ def numbers(runs: list[Run]) -> dict[str, Number]:
     """
     if not runs:
         raise UserError("there are no runs to take numbers from; train a profile first.")
-    found = Numbers({key: Number(*published) for key, published in PUBLISHED.items()})
-    found |= _network() | _common(runs)
+    found = {key: Number(*published) for key, published in PUBLISHED.items()}
+    operations = {block: complexity.count(NetworkSpec(block)) for block in BLOCKS}
+    counted = _counted(operations) | _shares(operations["standard"])
+    return Numbers(found | _network() | _recorded(runs) | counted)
+
+
+def beside_numbers(runs: list[Run]) -> dict[str, Number]:
+    """What the runs of BESIDE measured: the keys of `numbers` after the profile's name, `tenth.se.top1`."""
+    return {f"{BESIDE}.{key}": number for key, number in _recorded(runs).items()}
+
+
+def _recorded(runs: list[Run]) -> dict[str, Number]:
+    """What the records say: of all runs, of each block, and of one block against another."""
+    found = _common(runs)
     groups = by_block(runs)
     digits = top1_digits(runs)
     for block, group in groups.items():
@@ -82,8 +97,7 @@ def numbers(runs: list[Run]) -> dict[str, Number]:
         found |= _compared(block, group, groups.get("standard"), "", digits)
     if "se" in groups and "se_cond" in groups:
         found |= _compared("se_cond", groups["se_cond"], groups["se"], "_over_se", digits)
-    operations = {block: complexity.count(NetworkSpec(block)) for block in BLOCKS}
-    return Numbers(found | _counted(operations) | _shares(operations["standard"]))
+    return found
 
 
 def _network() -> dict[str, Number]:
@@ -146,10 +160,6 @@ def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
     speeds = [record["images_per_second"] for record in records]
     share = mean(record["last"]["top1"] for record in records) / 100
     sampling_error = 196 * sqrt(share * (1 - share) / records[0]["dataset"]["val_images"])
-    gaps = [run.epochs["train_top1"][-1] - run.epochs["val_top1"][-1] for run in group]
-
-    def column(name: str) -> list[float]:
-        return [run.epochs[name][-1] for run in group]
 
     values = {
         "top1": text(estimate([record["last"]["top1"] for record in records]), digits),
@@ -157,10 +167,10 @@ def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
         "best_epoch": best_epochs(group),
         # Of one seed, from the choice of the validation images: 95 %, normal approximation.
         "sampling_error": f"{sampling_error:.1f}",
-        "loss": text(estimate(column("val_loss")), 2),
-        "train_top1": text(estimate(column("train_top1")), digits),
-        "train_loss": text(estimate(column("train_loss")), 2),
-        "overfit_gap": text(estimate(gaps), digits, signed=True),
+        "loss": text(estimate(last_values(group, "val_loss")), 2),
+        "train_top1": text(estimate(last_values(group, "train_top1")), digits),
+        "train_loss": text(estimate(last_values(group, "train_loss")), 2),
+        "overfit_gap": text(overfit_gap(group), digits, signed=True),
         "train_minutes": text(estimate([record["train_seconds"] / 60 for record in records]), 1),
         "seconds_per_epoch": text(estimate([mean(run.epochs["seconds"]) for run in group]), 1),
         "images_per_second": text(estimate(speeds), rate_digits(speeds)),

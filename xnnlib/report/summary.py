@@ -69,6 +69,17 @@ def by_block(runs: list[Run]) -> dict[str, list[Run]]:
     }
 
 
+def last_values(group: list[Run], column: str) -> list[float]:
+    """A column of epochs.csv after the last epoch, for each run."""
+    return [run.epochs[column][-1] for run in group]
+
+
+def overfit_gap(group: list[Run]) -> Estimate:
+    """How many points of top-1 training lies above validation after the last epoch, over the seeds."""
+    sides = zip(last_values(group, "train_top1"), last_values(group, "val_top1"), strict=True)
+    return estimate([training - validation for training, validation in sides])
+
+
 def best_epochs(group: list[Run]) -> str:
     """The best epoch of each of a block's runs, `7` or `7, 8, 8`."""
     return ", ".join(str(run.record["best"]["epoch"]) for run in group)

@@ -6,7 +6,7 @@ from html import escape
 from xnnlib import complexity
 from xnnlib.records import Run
 from xnnlib.report.settings import letter, seeds, settings
-from xnnlib.report.summary import best_epochs, by_block, estimate, text, top1_digits
+from xnnlib.report.summary import best_epochs, by_block, estimate, last_values, overfit_gap, text, top1_digits
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
 
 NOT_RUN = "not run"
@@ -108,6 +108,28 @@ def _result_row(block: str, group: list[Run] | None, digits: int) -> tuple[str, 
         text(estimate([record["last"]["top1"] for record in records]), digits),
         text(estimate([record["best"]["top1"] for record in records]), digits),
         best_epochs(group),
+    )
+
+
+def fit_table(runs: list[Run]) -> Table:
+    """Top-1 and loss after the last epoch in training and in validation; mean ± 95 % interval over seeds."""
+    columns = ("Block", "Top-1, training (%)", "Top-1, validation (%)", "Distance (points)")
+    columns += ("Loss, training", "Loss, validation")
+    rows = tuple(_fit_row(block, group, top1_digits(runs)) for block, group in by_block(runs).items())
+    return Table(columns, "lrrrrr", rows)
+
+
+def _fit_row(block: str, group: list[Run], digits: int) -> tuple[str, ...]:
+    def last(column: str, digits: int) -> str:
+        return text(estimate(last_values(group, column)), digits)
+
+    return (
+        BLOCK_TITLES[block],
+        last("train_top1", digits),
+        last("val_top1", digits),
+        text(overfit_gap(group), digits, signed=True),
+        last("train_loss", 2),
+        last("val_loss", 2),
     )
 
 
