@@ -32,6 +32,7 @@ def test_measured_values(one_seed):
         "se.top1_gain": "+3.2",
         "se_cond.top1_gain": "\N{MINUS SIGN}1.6",
         "se_cond.top1_gain_over_se": "\N{MINUS SIGN}4.8",
+        "se_cond.minutes_extra": "+1.5",
         "se_cond.time_ratio": "2.00",
         "se_cond.time_ratio_over_se": "1.50",
         "chance": "10",
@@ -67,6 +68,7 @@ def test_intervals_over_seeds(tmp_path):
     found = numbers(runs)
     assert found["standard.top1"].text == "41.2 ± 12.7"
     assert found["se.top1_gain"].text == "+3.2 ± 6.1"  # 4.303 * sqrt(1 + 1)
+    assert found["se.minutes_extra"].text == "+0.5 ± 0.0"  # the seeds took equally long
     assert found["seeds"].text == "2"
 
 

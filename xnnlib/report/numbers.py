@@ -196,10 +196,16 @@ def _compared(
     speed, baseline_speed = rates("images_per_second")
     gain = difference(values(group, "last"), values(baseline, "last"))
     best_gain = difference(values(group, "best"), values(baseline, "best"))
+    minutes, baseline_minutes = (
+        [run.record["train_seconds"] / 60 for run in runs] for runs in (group, baseline)
+    )
     source = run_source(group + baseline)
     return {
         f"{block}.top1_gain{suffix}": Number(text(gain, digits, signed=True), source),
         f"{block}.top1_best_gain{suffix}": Number(text(best_gain, digits, signed=True), source),
+        f"{block}.minutes_extra{suffix}": Number(
+            text(difference(minutes, baseline_minutes), 1, signed=True), source
+        ),
         f"{block}.time_ratio{suffix}": Number(f"{seconds / baseline_seconds:.2f}", source),
         f"{block}.speed_ratio{suffix}": Number(f"{speed / baseline_speed:.2f}", source),
     }
