@@ -71,3 +71,14 @@ def test_every_parameter_gets_a_gradient(block):
     network(torch.randn(4, 3, 28, 28)).square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_the_initial_weights_are_those_of_table_2():
+    torch.manual_seed(0)
+    network = Network()
+    classifier = network.stages[-1][-1]
+    assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert not classifier.bias.any()
+    for filters in [module for module in network.modules() if isinstance(module, nn.Conv2d)]:
+        fan_out = filters.weight[:, 0].numel() // filters.groups
+        assert filters.weight.var().item() == pytest.approx(2 / fan_out, rel=0.25)

@@ -83,6 +83,8 @@ def table_2(runs: list[Run]) -> Table:
         ("Loss", "cross entropy"),
         ("Augmentation", "random resized crop, horizontal flip"),
         ("Normalisation", "ImageNet mean and standard deviation"),
+        ("Initial filters", "normal, variance 2 / fan-out"),
+        ("Initial weights of the classifier", "normal, standard deviation 0.01"),
         ("Seeds", seeds(runs)),
     ]
     return Table(("Hyper-parameter", "Value"), "ll", tuple(rows))
