@@ -26,13 +26,14 @@ setup: $(STAMP)  ## make the environment in .venv (PYTHON=python3)
 
 reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|tenth|paper)
 	@python tools/reproduce.py "$(PROFILE)" "$(STALE)" $(SNAKEMAKE_ARGS)
-	@echo && cat _build/$(PROFILE)/summary.txt && echo
+	@# A dry run, or one for a single file, may leave none of these.
+	@test ! -f _build/$(PROFILE)/summary.txt || { echo && cat _build/$(PROFILE)/summary.txt && echo; }
 	@case "$(PROFILE)" in \
 	    quick) echo "The quick profile on the embedded data: not the paper's result." ;; \
 	    paper) ;; \
 	    *) echo "The $(PROFILE) profile: not the paper's full-scale result." ;; \
 	esac
-	@echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
+	@test ! -f _build/$(PROFILE)/_build/html/index.html || echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
 
 status: $(STAMP)  ## what is stale in each profile, and why
 	@python tools/staleness.py status
