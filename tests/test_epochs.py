@@ -61,12 +61,16 @@ def test_it_learns(dataset):
     torch.manual_seed(0)
     network = Network("standard", 3)
     images, labels = next(iter(val_batches(dataset.val, 9, 16, 18, CPU)))
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    # At 0.05 the loss of nine images bounces, and the last bits of a sum, which differ from
+    # processor to processor, decide which image is missed after the last step.
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     for _ in range(40):
         optimizer.zero_grad()
         F.cross_entropy(network.train()(images), labels).backward()
         optimizer.step()
-    assert (network(images).argmax(1) == labels).all()
+    logits = network(images)
+    assert (logits.argmax(1) == labels).all()
+    assert F.cross_entropy(logits, labels) < 0.01
 
 
 def test_the_first_step_whose_loss_is_not_finite_is_known(dataset, monkeypatch):
