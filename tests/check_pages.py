@@ -23,6 +23,16 @@ PAGES = sorted(
 )
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+# Each piece of text that ends outside the box that clips it, so that no scrolling shows it.
+CUT_OFF = """
+() => [...document.querySelectorAll("article p, article td, article li, h1, h2, h3, footer p")].filter(text => {
+  let box = text;
+  do box = box.parentElement; while (box && getComputedStyle(box).overflowX === "visible");
+  const hides = !box || ["hidden", "clip"].includes(getComputedStyle(box).overflowX);
+  const end = box ? box.getBoundingClientRect().right : document.documentElement.clientWidth;
+  return hides && text.getClientRects().length && text.getBoundingClientRect().right > end + 1;
+}).map(text => text.textContent.trim().slice(0, 40))
+"""
 
 
 def test_the_book_is_there():
@@ -118,6 +128,7 @@ def test_a_page_opens_without_complaint(site, browser, page, width):
     wider = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     if wider > 0:
         complaints.append(f"{wider} pixels wider than the screen")
+    complaints += [f"cut off: {text!r}" for text in tab.evaluate(CUT_OFF)]
     for violation in Axe().run(tab, options={"preload": False}).response["violations"]:
         if violation["impact"] in ("serious", "critical"):
             places = [node["target"] for node in violation["nodes"][:3]]
