@@ -10,7 +10,7 @@ SHELL := /bin/bash
 BIN := $(CURDIR)/.venv/bin
 STAMP := .venv/.installed
 BOOK_PROFILE = $(shell sed -n 's/^ *paper_profile: *//p' _config.yml)
-REPORTS := notebooks/design.ipynb notebooks/results.ipynb notebooks/implementation.ipynb
+REPORTS := $(addprefix notebooks/,design.ipynb results.ipynb implementation.ipynb explore.ipynb)
 
 export PATH := $(BIN):$(PATH)
 export XNNLIB_CACHE := $(CURDIR)/.cache

@@ -25,7 +25,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 # Each piece of text that ends outside the box that clips it, so that no scrolling shows it.
 CUT_OFF = """
-() => [...document.querySelectorAll("article p, article td, article li, h1, h2, h3, footer p")].filter(text => {
+() => [...document.querySelectorAll("article :is(p, td, li, h1, h2, h3), footer p")].filter(text => {
   let box = text;
   do box = box.parentElement; while (box && getComputedStyle(box).overflowX === "visible");
   const hides = !box || ["hidden", "clip"].includes(getComputedStyle(box).overflowX);

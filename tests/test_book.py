@@ -349,7 +349,14 @@ def break_the_claims(book: Path) -> None:
     (book / "book" / "claims.yaml").write_text("close:\n  sentence: B is ahead.\n  number: se.top1_gain\n")
 
 
+def publish(book: Path, address: str = "https://example.org/paper") -> None:
+    config = book / "_config.yml"
+    config.write_text(config.read_text().replace('  url: ""\n', f"  url: {address}\n"))
+
+
 FIGURE = "```{figure} figures/figure-5-training.*\nCaption\n```"
+
+LAUNCH = "```{paper-launch}\n```"
 
 # What is wrong: the page's text, what is done to the other files, and what the build must say.
 CORRUPTIONS = {
@@ -371,6 +378,7 @@ CORRUPTIONS = {
     "unknown claim": ("{claim}`nothing`", None, "unknown claim 'nothing'"),
     "claim without a margin": ("Text.", break_the_claims, "claims.yaml: claim 'close' has no margin"),
     "record": ("Text.", lose_a_run, "epochs.csv is missing"),
+    "address": (LAUNCH, publish, "repository.url is 'https://example.org/paper'; it must be"),
     "page of the contents": ("Text.", lengthen_toc, "missing-page"),
 }
 
@@ -390,6 +398,21 @@ def test_a_claim_is_said_with_its_numbers_or_otherwise(book):
     (book / "index.md").write_text("# Title\n\n{claim}`close` {claim}`elsewhere`\n")
     assert build_here(book)[0] == 0
     assert "B is +4.5 points ahead. It is 35.9." in text_of(page(book, "index"))
+
+
+def test_records_open_in_a_browser_and_commits_have_a_link_once_there_is_an_address(book):
+    (book / "index.md").write_text(f"# Title\n\n{LAUNCH}\n\n```{{paper-provenance}} runs\n```\n")
+    assert build_here(book)[0] == 0
+    assert "launch-button" not in page(book, "index") and "github.com" not in page(book, "index")
+    publish(book, "https://github.com/owner/a-paper.git")
+    release = re.search(r"branch: (v.*)", (book / "_config.yml").read_text())[1]
+    assert build_here(book)[0] == 0
+    assert re.findall(r'<a class="launch-button[^"]*" href="([^"]+)"', page(book, "index")) == [
+        f"https://mybinder.org/v2/gh/owner/a-paper/{release}?urlpath=lab/tree/notebooks/explore.ipynb",
+        f"https://colab.research.google.com/github/owner/a-paper/blob/{release}/notebooks/explore.ipynb",
+    ]
+    commit = f'href="https://github.com/owner/a-paper/commit/{"f" * 40}">{"f" * 10}</a>'
+    assert page(book, "index").count(commit) == len(BLOCKS)
 
 
 def corrupt_pages(book: Path, pattern: str, replacement: str) -> set[str]:

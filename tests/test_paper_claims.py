@@ -1,8 +1,9 @@
 """When a claim holds: margins, and intervals over seeds."""
 
 import pytest
-from paper_claims import Claim
+from paper_claims import Claim, load_claims
 
+from xnnlib.errors import UserError
 from xnnlib.report.numbers import Number
 
 NUMBERS = {
@@ -38,3 +39,10 @@ def test_a_claim_for_other_profiles_is_not_made():
     claim = Claim("It is so.", "nothing", at_least=1, profiles=("paper",), otherwise="It is.")
     assert claim.problem(NUMBERS, "small") == "" and claim.said("small") == "It is."
     assert claim.problem(NUMBERS, "paper") and claim.said("paper") == "It is so."
+
+
+@pytest.mark.parametrize("text", ["", "- sentence: B is ahead.\n"])
+def test_a_file_without_claims_by_name_is_one_line(tmp_path, text):
+    (tmp_path / "claims.yaml").write_text(text)
+    with pytest.raises(UserError, match="claims.yaml is no mapping from a claim's name"):
+        load_claims(tmp_path / "claims.yaml")

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 
 # Lowest first: a module imports only from the lines above its own. A package is one line.
 LAYERS = (
@@ -233,11 +234,10 @@ def test_the_readme_says_how_many_runs_there_are_and_how_long_they_took():
         assert told[name] == f"{sum(record['train_seconds'] for record in records) / 3600:.1f} hours"
 
 
-def test_results_notebook_draws_the_profile_that_the_book_shows():
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    notebook = (ROOT / "notebooks" / "results.ipynb").read_text(encoding="utf-8")
-    (drawn,) = re.findall(r'profile = \\"([a-z]+)\\"', notebook)
-    assert drawn == config["sphinx"]["config"]["paper_profile"]
+@pytest.mark.parametrize("name", ["results", "explore"])
+def test_notebooks_show_the_profile_that_the_book_shows(name):
+    (shown,) = re.findall(r'^profile = "([a-z]+)"$', code_files()[f"notebooks/{name}.ipynb"], re.MULTILINE)
+    assert shown == CONFIG["sphinx"]["config"]["paper_profile"]
 
 
 # Versions and traces
@@ -247,6 +247,22 @@ def test_citation_has_the_version_of_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == PROJECT["version"]
     assert [author["name"] for author in citation["authors"]] == [PROJECT["authors"][0]["name"]]
+
+
+def test_all_agree_where_the_project_is_published_and_as_which_release():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    published = CONFIG["repository"]
+    assert published["url"] == citation.get("repository-code", "")
+    assert published["branch"] == f"v{PROJECT['version']}"
+    constants = f'REPOSITORY, RELEASE = "{published["url"]}", "{published["branch"]}"'
+    assert constants in code_files()["notebooks/explore.ipynb"].splitlines()
+
+
+def test_binder_installs_the_library_through_the_constraints():
+    lines = (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert {"-c ../constraints.txt", "-e ."} <= set(lines)
+    python = (ROOT / "binder" / "runtime.txt").read_text(encoding="utf-8").strip().removeprefix("python-")
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
 
 
 def test_committed_text_names_no_place_of_one_machine():

@@ -8,6 +8,7 @@
 - the directive `{paper-table} 1` (2, 3, 4, costs ...), a table of `xnnlib.report` (paper_tables);
 - the directive `{paper-provenance} runs` (artefacts, numbers), where everything is from (paper_provenance);
 - the directive `{paper-downloads}`, links to the PDF, the references and the records (paper_downloads);
+- the directive `{paper-launch}`, links that open the records in a browser (paper_launch);
 - the directive `{paper-profile}`, a note of what is shown for any profile but `paper`, which every
   page then also carries as a banner;
 - the executed training notebooks of the profile in the place of the globs in `_toc.yml`.
@@ -48,6 +49,7 @@ EXTENSIONS = (
     "paper_tables",
     "paper_figures",
     "paper_downloads",
+    "paper_launch",
     "paper_pages",
 )
 
@@ -80,7 +82,7 @@ def load_records(app: Sphinx, config: Config) -> None:
 
 def book_sources(root: Path, runs: list[Run]) -> list[Path]:
     """Every file that the book is made from, the library's and this extension's code included."""
-    patterns = ("_toc.yml", "references.bib", "book/**/*", "figures/*", "notebooks/*.ipynb")
+    patterns = ("_config.yml", "_toc.yml", "references.bib", "book/**/*", "figures/*", "notebooks/*.ipynb")
     patterns += ("profiles/*.yaml", "results/*/*/record.json")
     patterns += tuple(f"benchmarks/results/*/{file}" for file in (FILE, LAYERS_FILE, STEPS_FILE))
     files = [file for pattern in patterns for file in root.glob(pattern)]

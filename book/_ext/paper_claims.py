@@ -72,8 +72,11 @@ def load_claims(path: Path) -> dict[str, Claim]:
     Raises UserError on an unknown or missing field, a claim without a margin, and one for some profiles
     that does not say what stands there otherwise.
     """
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(entries, dict):
+        raise UserError(f"{path.name} is no mapping from a claim's name to its fields.")
     claims = {}
-    for name, fields in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+    for name, fields in entries.items():
         try:
             fields["profiles"] = tuple(fields.get("profiles", ()))
             claim = Claim(**fields)

@@ -138,10 +138,16 @@ class Provenance(SphinxDirective):
                 f"{record['recipe']['name']}, {record['epochs']} epochs",
                 f"{data['name']}, {data['num_classes']} classes, {data['fingerprint'][:12]}",
                 f"{device['name']}, {record['started'][:10]}",
-                record["commit"][:10],
+                self._commit(record["commit"]),
             )
             rows.append((nodes.make_id(f"run-{_folder(run)}"), cells))
         return ("Run folder", "Block", "Seed", "Recipe", "Data, fingerprint", "Device, day", "Commit"), rows
+
+    def _commit(self, commit: str) -> str | list[nodes.Node]:
+        """The beginning of its name; where the project is published (paper_launch), a link to it."""
+        project = self.env.app.paper_project
+        place = f"https://github.com/{project}/commit/{commit.removesuffix('-dirty')}"
+        return [nodes.reference("", commit[:10], refuri=place)] if project else commit[:10]
 
     def _numbers(self):
         numbers = self.env.app.paper_numbers
