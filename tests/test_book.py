@@ -339,7 +339,7 @@ def lose_a_run(book: Path) -> None:
 
 def type_a_number(book: Path) -> None:
     (book / "book" / "page.md").write_text(
-        "# Page\n\nB reaches 35.9&nbsp;% in {num}`epochs` epochs of 3x3.\n"
+        "# Page\n\nB reaches 35.9&nbsp;% in {num}`epochs` epochs of 3×3.\n"
     )
     with open(book / "_toc.yml", "a") as file:
         file.write("- file: book/page\n")

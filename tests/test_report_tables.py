@@ -9,20 +9,20 @@ from xnnlib.report.tables import Table, cost_table, fit_table, table_1, table_2,
 from xnnlib.spec import BLOCKS, NetworkSpec, Recipe, recipe_for
 
 PAPER_TABLE_1 = """
-1 | 3x56x56 | Conv (3x3/1), batch norm, ReLU
-1 | 16x56x56 | Block (Ne=4Ni, F=3, S=1, ID=True)
-1 | 16x56x56 | Block (Ne=4Ni, F=3, S=1, ID=False)
-1 | 24x56x56 | Block (Ne=4Ni, F=3, S=1, ID=True)
-1 | 24x56x56 | Block (Ne=4Ni, F=3, S=2, ID=False)
-2 | 40x28x28 | Block (Ne=4Ni, F=3, S=1, ID=True)
-1 | 40x28x28 | Block (Ne=4Ni, F=3, S=2, ID=False)
-3 | 80x14x14 | Block (Ne=4Ni, F=3, S=1, ID=True)
-1 | 80x14x14 | Block (Ne=4Ni, F=3, S=2, ID=False)
-4 | 160x7x7 | Block (Ne=4Ni, F=3, S=1, ID=True)
-1 | 160x7x7 | Block (Ne=4Ni, F=3, S=1, ID=False)
-1 | 320x7x7 | Conv (1x1/1), batch norm, ReLU
-1 | 1280x7x7 | global average pool, linear, bias
-1 | 1x100 | output
+1 | 3×56×56 | Conv (3×3/1), batch norm, ReLU
+1 | 16×56×56 | Block (Ne=4Ni, F=3, S=1, ID=True)
+1 | 16×56×56 | Block (Ne=4Ni, F=3, S=1, ID=False)
+1 | 24×56×56 | Block (Ne=4Ni, F=3, S=1, ID=True)
+1 | 24×56×56 | Block (Ne=4Ni, F=3, S=2, ID=False)
+2 | 40×28×28 | Block (Ne=4Ni, F=3, S=1, ID=True)
+1 | 40×28×28 | Block (Ne=4Ni, F=3, S=2, ID=False)
+3 | 80×14×14 | Block (Ne=4Ni, F=3, S=1, ID=True)
+1 | 80×14×14 | Block (Ne=4Ni, F=3, S=2, ID=False)
+4 | 160×7×7 | Block (Ne=4Ni, F=3, S=1, ID=True)
+1 | 160×7×7 | Block (Ne=4Ni, F=3, S=1, ID=False)
+1 | 320×7×7 | Conv (1×1/1), batch norm, ReLU
+1 | 1280×7×7 | global average pool, linear, bias
+1 | 1×100 | output
 """
 
 
@@ -40,7 +40,7 @@ def test_table_1_is_the_papers():
 
 
 def test_table_1_follows_the_classes():
-    assert table_1(NetworkSpec(num_classes=7)).rows[-1] == ("1", "1x7", "output")
+    assert table_1(NetworkSpec(num_classes=7)).rows[-1] == ("1", "1×7", "output")
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Recipe)])

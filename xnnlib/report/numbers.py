@@ -27,6 +27,7 @@ from xnnlib.report.summary import (
     millions,
     overfit_gap,
     rate_digits,
+    size,
     text,
     top1_digits,
 )
@@ -104,13 +105,13 @@ def _network() -> dict[str, Number]:
     """Sizes of the network that the text names, from Table 1."""
     first, blocks, classifier = TABLE_1[0], TABLE_1[1:-2], TABLE_1[-1]
     values = {
-        "input": f"{first.in_channels}x{first.size}x{first.size}",
-        "input_size": f"{first.size} x {first.size}",
+        "input": size(first.in_channels, first.size, first.size),
+        "input_size": f"{first.size} × {first.size}",
         "stem_channels": first.out_channels,
-        "last_size": f"{classifier.size}x{classifier.size}",
+        "last_size": size(classifier.size, classifier.size),
         "last_channels": classifier.in_channels,
         "expansion": blocks[0].expansion,
-        "filter_size": f"{blocks[0].filter_size}x{blocks[0].filter_size}",
+        "filter_size": size(blocks[0].filter_size, blocks[0].filter_size),
         "level_5_widths": " and ".join(str(width) for width in LEVELS[-1]),
         "num_classes": NetworkSpec().num_classes,
     }
@@ -152,7 +153,7 @@ def _common(runs: list[Run]) -> dict[str, Number]:
 def device_title(device: dict) -> str:
     """A record's device in words, with its threads on a CPU and how many trained together."""
     name = f"{device['name']}, {device['threads']} threads" if device["type"] == "cpu" else device["name"]
-    return f"{device['count']} x {name}" if "count" in device else name
+    return f"{device['count']} × {name}" if "count" in device else name
 
 
 def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:

@@ -56,6 +56,11 @@ def plain(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def size(*lengths: int) -> str:
+    """A shape as the text and the tables write it: `3×56×56`."""
+    return "×".join(str(length) for length in lengths)
+
+
 def millions(count: int) -> str:
     """A count of MACs or coefficients in prose: `145.6 M`."""
     return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count / 1e6:,.2f} M"

@@ -1,12 +1,22 @@
 """Tables 1 to 4 and the cost table, as final text."""
 
+import re
 from dataclasses import dataclass
 from html import escape
 
 from xnnlib import complexity
 from xnnlib.records import Run
 from xnnlib.report.settings import letter, seeds, settings
-from xnnlib.report.summary import best_epochs, by_block, estimate, last_values, overfit_gap, text, top1_digits
+from xnnlib.report.summary import (
+    best_epochs,
+    by_block,
+    estimate,
+    last_values,
+    overfit_gap,
+    size,
+    text,
+    top1_digits,
+)
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
 
 NOT_RUN = "not run"
@@ -56,23 +66,23 @@ class Table:
 def table_1(spec: NetworkSpec) -> Table:
     """The network's structure: repeat, input and operation of each row, then the output."""
     rows = [(str(stage.repeat), stage_input(stage), stage_operation(stage)) for stage in spec.stages]
-    rows.append(("1", f"1x{spec.num_classes}", "output"))
-    return Table(("Repeat", "Input Ni x W x H", "Operation"), "rll", tuple(rows))
+    rows.append(("1", size(1, spec.num_classes), "output"))
+    return Table(("Repeat", "Input Ni × W × H", "Operation"), "rll", tuple(rows))
 
 
 def stage_input(stage: Stage) -> str:
-    """The shape that a row of Table 1 reads, `16x56x56`."""
-    return f"{stage.in_channels}x{stage.size}x{stage.size}"
+    """The shape that a row of Table 1 reads, `16×56×56`."""
+    return size(stage.in_channels, stage.size, stage.size)
 
 
 def stage_operation(stage: Stage) -> str:
     """The operation of a row of Table 1 in the paper's words."""
-    size, stride = stage.filter_size, stage.stride
+    rows, stride = stage.filter_size, stage.stride
     if stage.operation == "classifier":
         return "global average pool, linear, bias"
     if stage.operation == "block":
-        return f"Block (Ne={stage.expansion}Ni, F={size}, S={stride}, ID={stage.identity})"
-    return f"Conv ({size}x{size}/{stride}), batch norm, ReLU"
+        return f"Block (Ne={stage.expansion}Ni, F={rows}, S={stride}, ID={stage.identity})"
+    return f"Conv ({size(rows, rows)}/{stride}), batch norm, ReLU"
 
 
 def table_2(runs: list[Run]) -> Table:
@@ -145,11 +155,16 @@ def table_4(spec: NetworkSpec) -> Table:
         for operation in (operation for operation in operations if operation.stage == index):
             macs, coefficients, repeat = operation.macs, operation.coefficients, operation.repeat
             counts = (repeat, macs, coefficients, repeat * macs, repeat * coefficients)
-            rows.append((shown, operation.description, *(f"{count:,}" for count in counts)))
+            rows.append((shown, _typeset(operation.description), *(f"{count:,}" for count in counts)))
             shown = ""
     macs, coefficients = complexity.total(operations)
     rows.append(("Total", "", "", "", "", f"{macs:,}", f"{coefficients:,}"))
     return Table(columns, "llrrrrr", tuple(rows))
+
+
+def _typeset(description: str) -> str:
+    """An operation's description with the signs of print: `1×1 conv 16 → 64`."""
+    return re.sub(r"(?<=\d)x(?=\d)", "×", description).replace("->", "→")
 
 
 KIND_TITLES = {
