@@ -35,7 +35,7 @@ def test_a_notebook_that_is_alone_fetches_its_release_once(published, tmp_path):
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     code = "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "code"))
     (given,) = [line for line in code.splitlines() if line.startswith("REPOSITORY, RELEASE = ")]
-    code = code.replace(given, f'REPOSITORY, RELEASE = "file://{published}", "v7"')
+    code = code.replace(given, f'REPOSITORY, RELEASE = "{published.as_uri()}", "v7"')
     alone = tmp_path / "alone"
     alone.mkdir()
     script = f"{code}\nimport xnnlib\nprint(xnnlib.released)\n"
