@@ -138,6 +138,8 @@ def test_a_campaign_runs_once_and_keeps_to_its_time(tiny, capsys, monkeypatch):
     assert record["network"]["width"] == 0.5 and record["recipe"]["label_smoothing"] == 0.1
     assert (run / "train.ipynb").exists() and not (run / "weights.safetensors").exists()
     assert check_files(run.parent) == {}
+    note = json.loads((run / "inputs.json").read_text())
+    assert {"xnnlib.training", "torch in constraints.txt", "epochs in profiles/base.yaml"} <= note.keys()
     capsys.readouterr()
     assert runner.main(command) == 0
     assert "training" not in capsys.readouterr().out

@@ -2,7 +2,8 @@
 
 A complete run is skipped. When the time is up, the run in progress is stopped and saved; it goes on from
 there when the command is given again. A run that fails is named at the end and does not stop the others.
-A run keeps its record and notebook, and its weights only where the list says so.
+A run keeps its record, its notebook and a note of the code that made it, and its weights only where the list
+says so.
 """
 
 import argparse
@@ -12,7 +13,10 @@ import time
 from functools import partial
 from pathlib import Path
 
+import yaml
+from code_digests import in_folder
 from kernels import GRACE, end_papermill
+from staleness import NOTE, goes_on, parameters, training_code, write_note
 
 from xnnlib.campaign import Job, best_changes, check, jobs, read
 from xnnlib.errors import UserError
@@ -27,6 +31,10 @@ def run(job: Job, logs: Path, deadline: float) -> str:
     log = logs / f"{job.folder.parent.name}-{job.folder.name}.ipynb"
     log.parent.mkdir(parents=True, exist_ok=True)
     job.folder.mkdir(parents=True, exist_ok=True)
+    if not goes_on(job.folder):
+        # As `make reproduce` does: where the code is no checkout, this alone says what code made a run.
+        base = yaml.safe_load(job.base.read_text(encoding="utf-8"))
+        write_note(job.folder / NOTE, training_code(in_folder(ROOT)) | parameters(job.base.stem, base))
     command = [sys.executable, "-m", "papermill", ROOT / "notebooks" / "train.ipynb", log, "-k", "python3"]
     command += ["--no-progress-bar", "--log-level", "WARNING", "--stderr-file", "-", "-f", job.base]
     for name, value in (job.parameters | {"run_dir": job.folder}).items():

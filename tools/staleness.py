@@ -142,8 +142,7 @@ class Profile:
             self.put_aside(name)
         elif self.trained(name) or self._goes_on(name):
             return
-        note = json.dumps(step.inputs(), indent=2) + "\n"
-        write_atomically(step.note, lambda file: file.write(note.encode()))
+        write_note(step.note, step.inputs())
 
     def status(self) -> Iterator[tuple[str, str]]:
         """Each step with what there is to say of it."""
@@ -171,8 +170,7 @@ class Profile:
         return f"stale: {'; '.join(reasons)}" if reasons else "up to date"
 
     def _goes_on(self, name: str) -> bool:
-        # The newest checkpoint, or the one before it where a kill left no other.
-        return name in self.runs and any((self.results / name).glob("checkpoint*.pt"))
+        return name in self.runs and goes_on(self.results / name)
 
     def _record(self, run: str) -> dict:
         try:
@@ -198,15 +196,8 @@ class Profile:
         return Step(self.build / output, self.build / "inputs" / f"{name}.json", inputs, after)
 
     def _training(self, read: Reader) -> Inputs:
-        # What a run's notebook shows of it, with xnnlib.report, is no part of the training.
-        code = notebook_code(read("notebooks/train.ipynb"))
-        modules = code_inputs(read, [code], without="xnnlib.report")
         settings = yaml.safe_load(read(f"profiles/{self.name}.yaml") or "{}")
-        own = {key: value for key, value in settings.items() if key != "data_root"}
-        return modules | {"notebooks/train.ipynb": code_digest(code)} | self._parameters(own)
-
-    def _parameters(self, settings: dict) -> Inputs:
-        return {f"{key} in profiles/{self.name}.yaml": str(value) for key, value in settings.items()}
+        return training_code(read) | parameters(self.name, settings)
 
     def _run(self) -> Inputs:
         inputs = self._training(self.read)
@@ -217,7 +208,7 @@ class Profile:
 
     def _data(self) -> Inputs:
         settings = {key: getattr(self.settings, key) for key in DATA_SETTINGS}
-        inputs = code_inputs(self.read, [self.read("tools/pack_data.py")]) | self._parameters(settings)
+        inputs = code_inputs(self.read, [self.read("tools/pack_data.py")]) | parameters(self.name, settings)
         place = Path(self.settings.data_root or os.environ.get("XNNLIB_TINY_IMAGENET") or "nowhere")
         if self.settings.dataset != "shapes" and place.exists():
             stats = [(str(file), file.stat()) for file in sorted([place, *place.rglob("*")])]
@@ -257,6 +248,30 @@ class Profile:
             file.relative_to(self.root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
             for file in kept
         }
+
+
+def training_code(read: Reader) -> Inputs:
+    """The code of a run. What its notebook shows of it, with xnnlib.report, is no part of the training."""
+    code = notebook_code(read("notebooks/train.ipynb"))
+    modules = code_inputs(read, [code], without="xnnlib.report")
+    return modules | {"notebooks/train.ipynb": code_digest(code)}
+
+
+def parameters(profile: str, settings: dict) -> Inputs:
+    """The settings of a profile; where its images lie is none that matters."""
+    own = {key: value for key, value in settings.items() if key != "data_root"}
+    return {f"{key} in profiles/{profile}.yaml": str(value) for key, value in own.items()}
+
+
+def goes_on(run: Path) -> bool:
+    """Whether a run was begun and not ended: it has a checkpoint, or the one before it after a kill."""
+    return any(run.glob("checkpoint*.pt"))
+
+
+def write_note(path: Path, inputs: Inputs) -> None:
+    """Note what a step is made from."""
+    content = json.dumps(inputs, indent=2) + "\n"
+    write_atomically(path, lambda file: file.write(content.encode()))
 
 
 def _change(key: str, old: str | None, new: str | None) -> str:
