@@ -7,7 +7,11 @@ from xnnlib.spec import BLOCKS
 TRAIN_IMAGES, CLASSES = 3125, 100  # a sixteenth of Tiny ImageNet's first 100 classes
 GROWTH = (1, 4, 16)
 LARGEST_GROWN_BATCH = 64 * GROWTH[-1]  # several of them in an epoch of TRAIN_IMAGES
+ROUNDS = {"cpu": 7, "cuda": 0}  # on a GPU each would compile anew, which takes minutes
 KNOWN = ("mobilenet_v2", "efficientnet_lite0", "mnasnet_100")
+# The kinds of job whose figures are entries of a list, its name, and what tells an entry from the others.
+LISTS = {"row": "rows", "pair": "pairs", "growth": "growth"}
+NAMES = {"row": ("id",), "pair": ("network", "round"), "growth": ("batch_size", "train_images")}
 
 
 def jobs(settings: dict) -> list[dict]:
@@ -16,6 +20,7 @@ def jobs(settings: dict) -> list[dict]:
     rows += [("plain", block, scope) for block in BLOCKS for scope in ("model", "end-to-end")]
     rows += [(way, block, "model") for block in ("se", "se_cond") for way in ("timm-eager", "timm-compiled")]
     rows += [("compiled", name, "model") for name in KNOWN]
+    rounds = [(block, number) for number in range(settings["rounds"]) for block in BLOCKS]
     batch = min(settings["batch_size"], LARGEST_GROWN_BATCH // GROWTH[-1])
     sizes = [(batch * factor, TRAIN_IMAGES) for factor in GROWTH]
     sizes += [(batch, TRAIN_IMAGES * factor) for factor in GROWTH[1:]]
@@ -24,6 +29,10 @@ def jobs(settings: dict) -> list[dict]:
         *(
             {"kind": "row", "id": f"{way}-{network}-{scope}", "network": network, "way": way, "scope": scope}
             for way, network, scope in rows
+        ),
+        *(
+            {"kind": "pair", "id": f"pair-{network}-{number}", "network": network, "round": number}
+            for network, number in rounds
         ),
         *(
             {"kind": "growth", "id": f"growth-{batch}-{images}", "batch_size": batch, "train_images": images}
@@ -45,12 +54,11 @@ def is_measured(result: dict, job: dict) -> bool:
 def entered(result: dict, job: dict, measured: dict) -> dict:
     """The file's content with what was measured, or why it was not, in its place."""
     result = dict(result)
-    if job["kind"] in ("row", "growth"):
-        shown = {name: value for name, value in job.items() if name != "kind"}
-        if job["kind"] == "growth":
-            del shown["id"]
+    if job["kind"] in LISTS:
+        left_out = ("kind",) if job["kind"] == "row" else ("kind", "id")
+        shown = {name: value for name, value in job.items() if name not in left_out}
         others = [entry for entry in _entries(result, job) if not _same(entry, job)]
-        key = "rows" if job["kind"] == "row" else "growth"
+        key = LISTS[job["kind"]]
         order = [other for other in jobs(result["settings"]) if other["kind"] == job["kind"]]
         result[key] = sorted(
             [*others, shown | measured],
@@ -68,9 +76,8 @@ def entered(result: dict, job: dict, measured: dict) -> dict:
 
 
 def _entries(result: dict, job: dict) -> list[dict]:
-    return result["rows" if job["kind"] == "row" else "growth"]
+    return result[LISTS[job["kind"]]]
 
 
 def _same(entry: dict, job: dict) -> bool:
-    names = ("id",) if job["kind"] == "row" else ("batch_size", "train_images")
-    return all(entry[name] == job[name] for name in names)
+    return all(entry[name] == job[name] for name in NAMES[job["kind"]])

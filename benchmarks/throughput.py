@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from command import FOLDER, GO_ON, command_line, ended, made_on, save, settings_of, slug, taken_up
-from plan import entered, is_measured, jobs
+from plan import ROUNDS, entered, is_measured, jobs
 from tqdm import tqdm
 
 from xnnlib import runtime
@@ -34,6 +34,7 @@ def empty(settings: dict, device: torch.device) -> dict:
     return made_on(settings, device) | {
         "copy_gigabytes_per_second": None,
         "rows": [],
+        "pairs": [],
         "roofline": {},
         "growth": [],
         "kernels": {},
@@ -59,6 +60,22 @@ def measured(job: dict, settings: dict) -> dict:
             return json.loads((folder / "result.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return {"error": f"its process ended with status {status}"}
+
+
+def paired(job: dict, settings: dict) -> dict:
+    """Images a second of a block's step in the project's and in the plain way, one right after the other.
+
+    A processor's speed drifts by more within minutes than their ratio may be off by. Which way goes first
+    alternates from round to round.
+    """
+    ways = ("xnnlib", "plain") if job["round"] % 2 else ("plain", "xnnlib")
+    speeds = {}
+    for way in ways:
+        outcome = measured(job | {"kind": "row", "way": way, "scope": "model"}, settings)
+        if "error" in outcome:
+            return outcome
+        speeds[way] = outcome["images_per_second"]
+    return speeds
 
 
 def end(process: subprocess.Popen) -> None:
@@ -90,6 +107,10 @@ def table(result: dict) -> str:
             f"{block}: {bound['bytes_per_image'] / 1e6:.1f} MB an image allow "
             f"{bound['images_per_second']:,.1f} images/s; {100 * bound['share']:.0f} % reached"
         )
+    for pair in result["pairs"]:
+        if "error" not in pair:
+            ratio = f"{pair['xnnlib'] / pair['plain']:.2f} times plain ({pair['plain']:,.1f})"
+            lines.append(f"{pair['network']}, round {pair['round']}: {pair['xnnlib']:,.1f} images/s, {ratio}")
     for entry in result["growth"]:
         figures = entry.get("error") or (
             f"{entry['images_per_second']:,.1f} images/s, {entry['peak_memory_megabytes']:,.0f} MB"
@@ -117,6 +138,7 @@ def run(options: argparse.Namespace, device: torch.device) -> int:
     deadline = time.monotonic() + 60 * options.minutes
     settings = settings_of(options, device) | {
         "data": data_set(),
+        "rounds": ROUNDS[device.type],
         "workers": min(8, len(os.sched_getaffinity(0))),
     }
     asked = jobs(settings)
@@ -136,7 +158,7 @@ def run(options: argparse.Namespace, device: torch.device) -> int:
                     print(f"The time is up after {done} of {len(asked)}; {GO_ON}.")
                     return 3
                 bar.set_description(job["id"])
-                outcome = measured(job, settings)
+                outcome = (paired if job["kind"] == "pair" else measured)(job, settings)
                 if "error" in outcome:
                     failed.append(job["id"])
                     tqdm.write(f"{job['id']}: {outcome['error']}", file=sys.stderr)

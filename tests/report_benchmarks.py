@@ -46,6 +46,11 @@ def example(device: dict = CPU, batch_size: int = 32, started: str = "2026-01-01
     rows.append(measured("mobilenet_v2", "compiled", 51.3, batch_size, compile_seconds=40.0))
     failed = {"id": "compiled-mnasnet_100-model", "network": "mnasnet_100", "way": "compiled"}
     rows.append(failed | {"scope": "model", "error": "InductorError: no compiler in 3 places"})
+    rounds = [
+        {"network": block, "round": number, "xnnlib": ratio, "plain": 1.0}
+        for number, ratio in enumerate((3.8, 4.3, 4.0) if device["type"] == "cpu" else ())
+        for block in BLOCKS
+    ]
     kernels = [{"name": "aten::convolution_backward", "share": 0.42}, {"name": "aten::mul", "share": 0.125}]
     results = {
         "device": device,
@@ -57,11 +62,13 @@ def example(device: dict = CPU, batch_size: int = 32, started: str = "2026-01-01
             "crop": 56,
             "num_classes": 100,
             "repeats": 7,
+            "rounds": len(rounds) // len(BLOCKS),
             "data": "shapes",
             "workers": 2,
         },
         "copy_gigabytes_per_second": 27.1,
         "rows": rows,
+        "pairs": rounds,
         "roofline": {
             block: {"bytes_per_image": 123_456_789, "images_per_second": 219.5, "share": speed / 219.5}
             for block, speed in speeds.items()

@@ -507,7 +507,7 @@ def test_benchmarks_are_shown_on_a_second_build_with_their_source(book):
     report_benchmarks.write(book, report_benchmarks.example())
     assert build_here(book)[0] == 0
     text = text_of(page(book, "index"))
-    assert "B plain model float32 20.0" in text and "It is 4.00." in text
+    assert "B plain model float32 20.0" in text and "It is 4.00 (3.80\N{EN DASH}4.30)." in text
     assert "No benchmark" not in text and "InductorError: no compiler in 3 places" in text
 
 

@@ -36,6 +36,7 @@ def lose(results, *place):
         (["rows", 3, "step_milliseconds"], "rows[3].step_milliseconds is missing"),
         (["rows", -1, "scope"], ".scope is missing"),
         (["roofline", "se", "share"], "roofline.se.share is missing"),
+        (["pairs", 1, "plain"], "pairs[1].plain is missing"),
         (["growth", 1, "batch_size"], "growth[1].batch_size is missing"),
         (["kernels", "se", 0, "name"], "kernels.se[0].name is missing"),
     ],
@@ -111,7 +112,8 @@ def test_numbers_are_ratios_of_the_rows(tmp_path):
         "standard.plain.images_per_second": "24.0",
         "standard.end_to_end.images_per_second": "76.8",
         "standard.step_milliseconds": "333.3",
-        "standard.speedup": "4.00",
+        "standard.speedup": "4.00 (3.80\N{EN DASH}4.30)",
+        "rounds": "3",
         "standard.end_to_end.speedup": "6.40",
         "standard.compiled_ratio": "0.80",
         "standard.roofline_percent": "44",
@@ -122,6 +124,17 @@ def test_numbers_are_ratios_of_the_rows(tmp_path):
     assert {key: numbers[f"speed.cpu.{key}"].text for key in expected} == expected
     source = "benchmarks/results/a-processor/throughput.json, commit ffffffffff, a processor, 2 threads"
     assert numbers["speed.cpu.se.speedup"].source == source
+
+
+def test_a_speedup_is_the_median_of_the_rounds_or_the_ratio_of_the_rows(tmp_path):
+    results = example()
+    results["pairs"] = [pair | {"plain": 2.0} for pair in results["pairs"] if pair["network"] == "se"]
+    results["pairs"].append({"network": "se", "round": 3, "error": "no compiler"})
+    write(tmp_path, results)
+    numbers = speed_numbers(loaded(tmp_path))
+    assert numbers["speed.cpu.se.speedup"].text == "2.00 (1.90\N{EN DASH}2.15)"
+    assert numbers["speed.cpu.standard.speedup"].text == "4.00"
+    assert states(loaded(tmp_path))[-2] == ("2.00", "not met")
 
 
 def test_the_newest_results_of_a_type_of_device_count(tmp_path):

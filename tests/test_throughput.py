@@ -24,7 +24,8 @@ from xnnlib.network import Network, untrained
 from xnnlib.spec import BLOCKS, NetworkSpec, Stage
 
 CPU = torch.device("cpu")
-SETTINGS = {"batch_size": 2, "crop": 16, "num_classes": 3, "repeats": 2, "data": "shapes", "workers": 1}
+SETTINGS = {"batch_size": 2, "crop": 16, "num_classes": 3, "repeats": 2, "rounds": 2}
+SETTINGS |= {"data": "shapes", "workers": 1}
 FIGURES = {
     "precision",
     "memory_format",
@@ -36,7 +37,7 @@ FIGURES = {
     "compile_seconds",
 }
 TOP = ["device", "versions", "commit", "started", "settings", "copy_gigabytes_per_second"]
-TOP += ["rows", "roofline", "growth", "kernels"]
+TOP += ["rows", "pairs", "roofline", "growth", "kernels"]
 
 
 @pytest.fixture(autouse=True)
@@ -218,6 +219,7 @@ def bench(tmp_path, monkeypatch):
 
     def figures(job, settings):
         bench.ran.append(job["id"])
+        bench.ways.append(job.get("way"))
         if job["id"] in bench.fails:
             return {"error": "CppCompileError: no compiler"}
         if job["kind"] == "copy":
@@ -229,7 +231,7 @@ def bench(tmp_path, monkeypatch):
         return {name: numbers[name] for name in names}
 
     def bench(*arguments):
-        bench.ran = []
+        bench.ran, bench.ways = [], []
         status = throughput.main(["--output", str(tmp_path), *arguments])
         (bench.file,) = tmp_path.glob("*/throughput.json") if bench.ran else (None,)
         return status
@@ -277,7 +279,7 @@ def test_what_is_measured_is_not_measured_again(bench):
     assert bench.ran == ["xnnlib-se-model"]
     assert [row["id"] for row in read(bench.file)["rows"]] == ["xnnlib-se-model", "plain-se-model"]
     assert bench() == 0
-    assert len(bench.ran) == len(plan.jobs({"batch_size": 32})) - 3
+    assert len(set(bench.ran)) == len(plan.jobs({"batch_size": 32, "rounds": plan.ROUNDS["cpu"]})) - 3
 
 
 def test_other_settings_and_commits_start_the_file_anew(bench, capsys, monkeypatch):
@@ -306,6 +308,28 @@ def test_a_row_that_failed_says_why_and_is_tried_again(bench, capsys):
     failed, bench.fails = bench.fails, ()
     assert bench() == 0
     assert sorted(bench.ran) == sorted(failed)
+
+
+def test_a_round_measures_both_ways_in_turn_and_is_tried_again_if_one_fails(bench):
+    bench.fails = ("pair-se-1",)
+    assert bench("--only", "pair-se-0,pair-se-1") == 1
+    assert bench.ran == ["pair-se-0", "pair-se-0", "pair-se-1"]
+    assert bench.ways[:2] == ["plain", "xnnlib"]
+    assert read(bench.file)["pairs"] == [
+        {"network": "se", "round": 0, "plain": 1.0, "xnnlib": 1.0},
+        {"network": "se", "round": 1, "error": "CppCompileError: no compiler"},
+    ]
+    bench.fails = ()
+    assert bench("--only", "pair-se-0,pair-se-1") == 0
+    assert bench.ways == ["xnnlib", "plain"]  # the other way round
+
+
+def test_a_gpu_has_no_rounds():
+    kinds = [
+        {job["kind"] for job in plan.jobs(SETTINGS | {"rounds": plan.ROUNDS[kind]})}
+        for kind in ("cpu", "cuda")
+    ]
+    assert kinds[0] - kinds[1] == {"pair"}
 
 
 def test_when_the_time_is_up_the_same_command_goes_on(bench, capsys):

@@ -1,6 +1,7 @@
 """The numbers of the throughput benchmark that a page may name, and the project's goals held to them."""
 
 from collections.abc import Iterator
+from statistics import median
 from typing import NamedTuple
 
 from xnnlib.records import Run
@@ -118,7 +119,13 @@ def _step_ratio(benchmark: Benchmark | None, block: str, base: str) -> float | N
     return benchmark and _ratio(benchmark.row(block), benchmark.row(base), "step_milliseconds")
 
 
-def _speedup(benchmark: Benchmark | None, block: str, scope: str = "model") -> float | None:
+def _speedup(benchmark: Benchmark | None, block: str) -> float | None:
+    """The median over the rounds in which both ways were measured in turn, or the ratio of the two rows."""
+    ratios = benchmark.ratios(block) if benchmark else []
+    return median(ratios) if ratios else _rows_speedup(benchmark, block, "model")
+
+
+def _rows_speedup(benchmark: Benchmark | None, block: str, scope: str) -> float | None:
     return benchmark and _ratio(benchmark.row(block, scope=scope), benchmark.row(block, "plain", scope))
 
 
@@ -143,7 +150,7 @@ def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
 def _shared(benchmark: Benchmark | None) -> dict[str, str]:
     settings = benchmark.results["settings"] if benchmark else {}
     copied = benchmark.results["copy_gigabytes_per_second"] if benchmark else None
-    counts = {name: _text(settings.get(name), "d") for name in ("batch_size", "repeats")}
+    counts = {name: _text(settings.get(name), "d") for name in ("batch_size", "repeats", "rounds")}
     return counts | {"copy_gigabytes_per_second": _text(copied, ",.1f")}
 
 
@@ -164,11 +171,17 @@ def _of_block(benchmark: Benchmark | None, block: str) -> dict[str, str]:
         "plain.images_per_second": speed(way="plain"),
         "step_milliseconds": _text(value("step_milliseconds"), ",.1f"),
         "peak_memory_megabytes": _text(value("peak_memory_megabytes"), ",.0f"),
-        "speedup": _text(_speedup(benchmark, block), ".2f"),
-        "end_to_end.speedup": _text(_speedup(benchmark, block, "end-to-end"), ".2f"),
+        "speedup": _text(_speedup(benchmark, block), ".2f")
+        + _range(benchmark.ratios(block) if benchmark else []),
+        "end_to_end.speedup": _text(_rows_speedup(benchmark, block, "end-to-end"), ".2f"),
         "compiled_ratio": _text(compiled, ".2f"),
         "roofline_percent": _text(limit and 100 * limit["share"], ".0f"),
     }
+
+
+def _range(values: list[float]) -> str:
+    """The lowest and the highest in brackets; nothing where there are fewer than two."""
+    return f" ({min(values):.2f}{DASH}{max(values):.2f})" if len(values) > 1 else ""
 
 
 def _text(value: float | None, form: str) -> str:

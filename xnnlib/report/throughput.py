@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xnnlib.errors import UserError
-from xnnlib.record_check import COUNT, LIST, NUMBER, OBJECT, POSITIVE, TEXT, check_fields
+from xnnlib.record_check import COUNT, LIST, NUMBER, OBJECT, POSITIVE, TEXT, WHOLE, check_fields
 from xnnlib.report.numbers import device_title
 from xnnlib.report.settings import letter
 from xnnlib.report.tables import Table
@@ -37,9 +37,10 @@ SCOPE_TITLES = {"model": "model", "end-to-end": "end to end"}
 
 MADE = {"device": {"type": TEXT, "name": TEXT}, "commit": TEXT, "started": TEXT}
 SHARED = MADE | {
-    "settings": {"batch_size": COUNT, "crop": COUNT, "num_classes": COUNT, "repeats": COUNT},
+    "settings": {"batch_size": COUNT, "crop": COUNT, "num_classes": COUNT, "repeats": COUNT, "rounds": WHOLE},
     "copy_gigabytes_per_second": POSITIVE,
     "rows": LIST,
+    "pairs": LIST,
     "roofline": OBJECT,
     "growth": LIST,
     "kernels": OBJECT,
@@ -62,6 +63,7 @@ GROWTH = {
     "images_per_second": POSITIVE,
     "peak_memory_megabytes": POSITIVE,
 }
+PAIR = {"network": TEXT, "round": WHOLE, "xnnlib": POSITIVE, "plain": POSITIVE}
 KERNEL = {"name": TEXT, "share": NUMBER}
 CONDITIONAL_WAYS = ("mixed", "mixed_channels_last", "stacked")
 SHAPE = {"in_channels": COUNT, "out_channels": COUNT, "size": COUNT, "stride": COUNT, "layers": COUNT}
@@ -111,6 +113,11 @@ class Benchmark:
         found = (row for row in self.results["rows"] if wanted.items() <= row.items() and "error" not in row)
         return next(found, None)
 
+    def ratios(self, network: str) -> list[float]:
+        """The project's speed over the plain way's, of each round in which both were measured in turn."""
+        pairs = (pair for pair in self.results["pairs"] if pair["network"] == network)
+        return [pair["xnnlib"] / pair["plain"] for pair in pairs if "error" not in pair]
+
 
 def load_benchmarks(folder: Path) -> list[Benchmark]:
     """The results of every device below `benchmarks/results`, by the name of its folder; there may be none.
@@ -157,6 +164,8 @@ def _check(results: object) -> None:
     for index, row in enumerate(results["rows"]):
         check_fields(row, ROW, f"rows[{index}]")
         check_fields(row, FAILED if "error" in row else MEASURED, f"rows[{index}]")
+    for index, pair in enumerate(results["pairs"]):
+        check_fields(pair, FAILED if "error" in pair else PAIR, f"pairs[{index}]")
     for index, row in enumerate(results["growth"]):
         check_fields(row, GROWTH, f"growth[{index}]")
     check_fields(results["roofline"], dict.fromkeys(results["roofline"], ROOFLINE), "roofline")
