@@ -21,11 +21,10 @@ import json
 from html import escape
 from pathlib import Path
 
-from paper_guard import source_digest
+from paper_guard import refuse, source_digest
 from paper_profile import FACTS, notice
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.errors import ExtensionError
 from sphinx_external_toc.api import Document, FileItem, GlobItem
 
 import xnnlib
@@ -63,7 +62,7 @@ def load_records(app: Sphinx, config: Config) -> None:
         app.paper_benchmarks = load_benchmarks(root / "benchmarks" / "results")
         app.paper_campaign = load_campaign(root)
     except UserError as error:
-        raise ExtensionError(str(error)) from None
+        refuse(str(error))
     runs, benchmarks = app.paper_runs, app.paper_benchmarks
     app.paper_notebooks = runs if config.paper_profile == BESIDE else runs + app.paper_beside
     found = numbers(runs) | scaling_numbers(runs) | speed_numbers(benchmarks)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 from docutils import nodes
+from paper_guard import refuse
 from paper_numbers import PROVENANCE, bound_text, note_use, report
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
-from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxRole
 
 from xnnlib.errors import UserError
@@ -114,7 +114,7 @@ def read_claims(app: Sphinx, config: Config) -> None:
     try:
         app.paper_claims = load_claims(Path(app.srcdir, CLAIMS))
     except (OSError, UserError) as error:
-        raise ExtensionError(str(error)) from None
+        refuse(str(error))
 
 
 def check_made(app: Sphinx, env: BuildEnvironment) -> None:

@@ -35,8 +35,9 @@ class PaperDownloads(SphinxDirective):
 
 
 def make_downloads(app: Sphinx, exception: Exception | None) -> None:
-    whole = all(page in app.env.all_docs for page in PAGES)
-    if exception or app.builder.name != "html" or not whole:
+    if exception or app.builder.name != "html" or app.paper_problems.problems:  # a refused book needs none
+        return
+    if not all(page in app.env.all_docs for page in PAGES):
         return
     outdir, root = Path(app.outdir), Path(app.srcdir)
     shutil.copyfile(PaperBuilder(app, app.env).make(), outdir / "paper.pdf")

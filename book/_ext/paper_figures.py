@@ -1,4 +1,4 @@
-"""A figure that does not show the data of today fails the build.
+"""A figure that is missing, or does not show the data of today, fails the build.
 
 Each saved figure carries the digest of the data that it shows; the digest of what would be drawn now
 must be the same.
@@ -16,14 +16,19 @@ from xnnlib.spec import NetworkSpec
 
 logger = getLogger(__name__)
 
+SUFFIXES = (".svg", ".pdf")  # for the page and for the PDF
+
 
 def check_figures(app: Sphinx, doctree: nodes.document) -> None:
-    """Warn of each file of a figure whose data is no longer that of the records and the specification."""
+    """Warn of each file of a figure that is not there, or whose data is no longer what would be drawn."""
     for image in doctree.findall(nodes.image):
-        # A missing file is not among the candidates, and Sphinx warns of it.
-        files = [Path(app.srcdir, file) for file in image["candidates"].values()]
-        for file in [file for file in files if file.parent == Path(app.srcdir, "figures") and file.is_file()]:
-            problem = outdated(file, app.paper_runs, app.paper_beside)
+        uri = Path(app.srcdir, image["uri"])
+        if uri.parent != Path(app.srcdir, "figures"):
+            continue
+        for file in (uri.with_suffix(suffix) for suffix in SUFFIXES):
+            problem = f"figures/{file.name} is missing; draw it again with: make figures"
+            if file.is_file():
+                problem = outdated(file, app.paper_runs, app.paper_beside)
             if problem:
                 logger.warning(problem, location=image, type="paper", subtype="figure")
 

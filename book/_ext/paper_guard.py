@@ -2,21 +2,23 @@
 
 Sphinx only warns about a missing figure, citation or reference, shows a crashed notebook as it is, and
 on a second build does not repeat what it said about pages that have not changed. Here every warning
-is remembered and the build ends in an error that lists them all. Sphinx drops its saved environment
-when a build ends in an error, so that the next build reads every page again; and a book of which any
-source has changed is read as a whole (`source_digest`), so that no page keeps a reference to something
-that another page has lost.
+is remembered and the build ends with a list of them all, as the last lines that it prints. The saved
+environment is dropped then, so that the next build reads every page again; and a book of which any source
+has changed is read as a whole (`source_digest`), so that no page keeps a reference to something that
+another page has lost.
 """
 
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
-from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
-from sphinx.util.logging import getLogger, is_suppressed_warning
+from docutils import nodes
+from sphinx.application import ENV_PICKLE_FILENAME, Sphinx
+from sphinx.util.logging import get_node_location, getLogger, is_suppressed_warning
 
 logger = getLogger(__name__)
 
@@ -33,8 +35,9 @@ class ProblemLog(logging.Handler):
         kind, subtype = getattr(record, "type", ""), getattr(record, "subtype", "")
         if is_suppressed_warning(kind, subtype, self.app.config.suppress_warnings):
             return
-        # Sphinx's own handler comes first and has made the location a text by now.
         location = getattr(record, "location", None)
+        if isinstance(location, nodes.Node):
+            location = get_node_location(location)
         place = f"{str(location).removeprefix(f'{self.app.srcdir}/')}: " if location else ""
         self.problems[place + record.getMessage().strip()] = None
 
@@ -67,12 +70,19 @@ def check_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
         )
 
 
+def refuse(message: str) -> NoReturn:
+    """End the build with the message and status 1: under an exception Jupyter Book would put a traceback."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
 def fail_on_problems(app: Sphinx, exception: Exception | None) -> None:
-    """Raise ExtensionError that lists every problem of the build, one a line."""
+    """Refuse a book with problems, and list them, one a line."""
     problems = app.paper_problems.problems
     if exception is None and problems:
+        Path(app.doctreedir, ENV_PICKLE_FILENAME).unlink(missing_ok=True)
         listed = "".join(f"\n  {problem}" for problem in problems)
-        raise ExtensionError(f"the book has {len(problems)} problem(s):{listed}")
+        refuse(f"the book has {len(problems)} problem(s):{listed}")
 
 
 def setup(app: Sphinx) -> None:

@@ -7,9 +7,9 @@ the directive `{paper-launch}` adds nothing.
 import re
 
 from docutils import nodes
+from paper_guard import refuse
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 # It reads the records alone, in a minute; binder/ is what Binder installs for it.
@@ -43,7 +43,7 @@ def read_address(app: Sphinx, config: Config) -> None:
         message = (
             f"_config.yml: repository.url is {address!r}; it must be https://github.com/OWNER/NAME or empty"
         )
-        raise ExtensionError(message)
+        refuse(message)
     app.paper_project = found[1] if found else ""
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import yaml
 from docutils import nodes
+from paper_guard import refuse
 from paper_numbers import BoundNumber, report
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.errors import ExtensionError
 
 EXCEPTIONS = "book/typed-numbers.yaml"
 _NUMBER = re.compile(r"[\w.,:/+\N{MINUS SIGN}-]*\d[\w.,:/%-]*")
@@ -59,7 +59,9 @@ def check_prose(app: Sphinx, doctree: nodes.document) -> None:
     if not app.env.docname.startswith("book/"):
         return
     for node, number in typed_numbers(doctree, app.paper_exceptions):
-        keys = [key for key, known in app.paper_numbers.items() if known.text == number.removesuffix("%")]
+        # A mean may have been typed without its interval.
+        forms = {key: (known.text, known.text.split(" ")[0]) for key, known in app.paper_numbers.items()}
+        keys = [key for key, texts in forms.items() if number.removesuffix("%") in texts]
         cure = f"bind it: {{num}}`{keys[0]}`" if keys else f"bind it, or add an exception to {EXCEPTIONS}"
         report(f"the number {number!r} is typed by hand; {cure}", node, "prose")
 
@@ -69,7 +71,7 @@ def read_exceptions(app: Sphinx, config: Config) -> None:
         entries = yaml.safe_load(Path(app.srcdir, EXCEPTIONS).read_text(encoding="utf-8"))
         app.paper_exceptions = [re.compile(entry["pattern"]) for entry in entries if entry["why"]]
     except (OSError, KeyError, TypeError, re.error, yaml.YAMLError) as error:
-        raise ExtensionError(f"{EXCEPTIONS} cannot be read: {error!r}") from None
+        refuse(f"{EXCEPTIONS} cannot be read: {error!r}")
 
 
 def setup(app: Sphinx) -> None:
