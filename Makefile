@@ -57,7 +57,9 @@ pdf: book  ## the paper in two columns, which the book links to: _build/pdf/pape
 verify: $(STAMP)  ## evaluate the shipped weights again (PROFILE=small DATA=archive or folder)
 	@python -m xnnlib.verify results/$(PROFILE) $(if $(DATA),--data-root $(DATA))
 
-release: book  ## one archive: book, PDF, records, weights, notebooks, checksums
+release: $(STAMP)  ## one archive: book, PDF, records, weights, notebooks, checksums
+	@# From nothing: a book that is built over an older one has other addresses for its style sheets.
+	@rm -rf _build/release && jupyter-book build . --quiet --path-output _build/release
 	@python tools/release.py $(BOOK_PROFILE) $$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 figures: $(STAMP)  ## draw figures/ and the report notebooks again, from the committed records

@@ -1,8 +1,8 @@
 """Assemble one archive of everything that a reader needs to check the paper: `make release`.
 
 It holds the built book with its PDF, the records and weights of the profile shown, the records of the one
-beside it and of the campaign, the notebooks and the licences. Built twice from the same commit, it has the
-same bytes.
+beside it and of the campaign, the notebooks and the licences. Built twice from the same commit, in whatever
+folder, it has the same bytes.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from xnnlib.report import BESIDE
 from xnnlib.report.campaign import load_campaign
 
 ROOT = Path(__file__).resolve().parents[1]
-BOOK = ROOT / "_build" / "html"
+BOOK = ROOT / "_build" / "release" / "_build" / "html"
 FOLDERS = ("notebooks", "figures", "profiles")
 FILES = ("LICENSE", "LICENSE-TEXT", "CITATION.cff", "README.md", "references.bib", "constraints.txt")
 
