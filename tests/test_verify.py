@@ -63,9 +63,31 @@ def edit_record(copy, change):
 
 
 def test_an_accuracy_that_the_weights_do_not_reach_fails(copy, capsys):
-    edit_record(copy, lambda record: record["last"].update(top1=record["last"]["top1"] + 3.0))
+    edit_record(copy, lambda record: record["last"].update(top1=record["last"]["top1"] - 25.0))
     assert verify.main([str(copy)]) == 1
-    assert "FAILED: 3.00 points off" in capsys.readouterr().out
+    assert "points of top-1 off" in capsys.readouterr().out
+
+
+def test_a_loss_that_the_weights_do_not_reach_fails(copy, capsys):
+    edit_record(copy, lambda record: record["last"].update(loss=record["last"]["loss"] + 0.02))
+    assert verify.main([str(copy)]) == 1
+    assert "of the loss off, 0.01 allowed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "top1, loss, images, good",
+    [
+        (50.5, 1.0, 5000, True),
+        (50.6, 1.0, 5000, False),
+        (51.6, 1.0, 500, True),  # eight images
+        (51.8, 1.0, 500, False),
+        (50.0, 1.009, 5000, True),
+        (50.0, 0.989, 5000, False),
+        (50.0, float("nan"), 5000, False),
+    ],
+)
+def test_the_verdict_is_by_accuracy_and_loss(top1, loss, images, good):
+    assert (verify.judge({"top1": 50.0, "loss": 1.0}, loss, top1, images) == "ok") == good
 
 
 def test_other_data_fails(copy, capsys):

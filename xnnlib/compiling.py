@@ -15,8 +15,8 @@ def compiled(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[
     """The network to train with, and the seconds that compiling it took.
 
     On one GPU it shares its weights with `network`, and where it cannot be compiled it is `network`, which
-    is said. Elsewhere it is `network`: compiling for two processor cores took minutes and made one step
-    faster by a twentieth and the others slower (benchmarks/throughput.py); for several GPUs it was not tried.
+    is said. Elsewhere it is `network`: compiling for two processor cores took minutes, and made B's step a
+    twentieth faster and C's slower (benchmarks/throughput.py); for several GPUs it was not tried.
     """
     if device.type != "cuda" or distributed.world_size() > 1:
         return network, 0.0

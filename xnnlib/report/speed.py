@@ -164,6 +164,7 @@ def _of_block(benchmark: Benchmark | None, block: str) -> dict[str, str]:
         return "" if measured is None else rate(measured)
 
     limit = benchmark.results["roofline"].get(block) if benchmark else None
+    ratios = benchmark.ratios(block) if benchmark else []
     compiled = benchmark and _ratio(benchmark.row(block, "timm-compiled"), benchmark.row(block, "timm-eager"))
     return {
         "images_per_second": speed(),
@@ -171,8 +172,7 @@ def _of_block(benchmark: Benchmark | None, block: str) -> dict[str, str]:
         "plain.images_per_second": speed(way="plain"),
         "step_milliseconds": _text(value("step_milliseconds"), ",.1f"),
         "peak_memory_megabytes": _text(value("peak_memory_megabytes"), ",.0f"),
-        "speedup": _text(_speedup(benchmark, block), ".2f")
-        + _range(benchmark.ratios(block) if benchmark else []),
+        "speedup": _text(_speedup(benchmark, block), ".2f") + _range(ratios),
         "end_to_end.speedup": _text(_rows_speedup(benchmark, block, "end-to-end"), ".2f"),
         "compiled_ratio": _text(compiled, ".2f"),
         "roofline_percent": _text(limit and 100 * limit["share"], ".0f"),
