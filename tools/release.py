@@ -17,6 +17,7 @@ from xnnlib.report.campaign import load_campaign
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "_build" / "release" / "_build" / "html"
 FOLDERS = ("notebooks", "figures", "profiles")
+LEFT_OUT = {"__pycache__", ".buildinfo"}  # Sphinx's note changes with folders that are not shown
 FILES = ("LICENSE", "LICENSE-TEXT", "CITATION.cff", "README.md", "references.bib", "constraints.txt")
 
 
@@ -29,7 +30,7 @@ def contents(profile: str) -> dict[str, Path]:
         for file in (run.path / name for name in (RECORD, EPOCHS, "train.ipynb")):
             found[file.relative_to(ROOT).as_posix()] = file
     for name, folder in folders.items():
-        files = [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+        files = [file for file in folder.rglob("*") if file.is_file() and not LEFT_OUT & set(file.parts)]
         found |= {f"{name}/{file.relative_to(folder).as_posix()}": file for file in files}
     return found
 
