@@ -144,10 +144,11 @@ class Provenance(SphinxDirective):
         return ("Run folder", "Block", "Seed", "Recipe", "Data, fingerprint", "Device, day", "Commit"), rows
 
     def _commit(self, commit: str) -> str | list[nodes.Node]:
-        """The beginning of its name; where the project is published (paper_launch), a link to it."""
-        project = self.env.app.paper_project
-        place = f"https://github.com/{project}/commit/{commit.removesuffix('-dirty')}"
-        return [nodes.reference("", commit[:10], refuri=place)] if project else commit[:10]
+        """The beginning of its name; where it is known and the project published (paper_launch), a link."""
+        project, known = self.env.app.paper_project, re.match("[0-9a-f]{40}", commit)
+        if not (project and known):
+            return commit[:10]
+        return [nodes.reference("", commit[:10], refuri=f"https://github.com/{project}/commit/{known[0]}")]
 
     def _numbers(self):
         numbers = self.env.app.paper_numbers
