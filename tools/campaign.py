@@ -13,7 +13,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import yaml
 from code_digests import in_folder
 from kernels import GRACE, end_papermill
 from staleness import NOTE, goes_on, parameters, training_code, write_note
@@ -33,8 +32,8 @@ def run(job: Job, logs: Path, deadline: float) -> str:
     job.folder.mkdir(parents=True, exist_ok=True)
     if not goes_on(job.folder):
         # As `make reproduce` does: where the code is no checkout, this alone says what code made a run.
-        base = yaml.safe_load(job.base.read_text(encoding="utf-8"))
-        write_note(job.folder / NOTE, training_code(in_folder(ROOT)) | parameters(job.base.stem, base))
+        asked = parameters(job.base.stem, job.base_parameters())
+        write_note(job.folder / NOTE, training_code(in_folder(ROOT)) | asked)
     command = [sys.executable, "-m", "papermill", ROOT / "notebooks" / "train.ipynb", log, "-k", "python3"]
     command += ["--no-progress-bar", "--log-level", "WARNING", "--stderr-file", "-", "-f", job.base]
     for name, value in (job.parameters | {"run_dir": job.folder}).items():

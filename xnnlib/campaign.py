@@ -32,12 +32,16 @@ class Job:
     def finished(self) -> bool:
         return (self.folder / "train.ipynb").exists()
 
-    def settings(self) -> Settings:
-        """All that the run is asked to be. Raises UserError on a parameter that is none or cannot be."""
+    def base_parameters(self) -> dict:
+        """What the profile says that the run is based on. Raises UserError if there is none."""
         if not self.base.exists():
             raise UserError(f"{self.base} is missing; an entry's `base` names a profile beside the list.")
-        base = yaml.safe_load(self.base.read_text(encoding="utf-8"))
-        return from_mapping(base | self.parameters, f"{self.folder.parent.name} on {self.base.name}")
+        return yaml.safe_load(self.base.read_text(encoding="utf-8"))
+
+    def settings(self) -> Settings:
+        """All that the run is asked to be. Raises UserError on a parameter that is none or cannot be."""
+        asked = self.base_parameters() | self.parameters
+        return from_mapping(asked, f"{self.folder.parent.name} on {self.base.name}")
 
 
 def read(path: Path) -> list[dict]:

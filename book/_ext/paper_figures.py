@@ -7,14 +7,12 @@ must be the same.
 from pathlib import Path
 
 from docutils import nodes
+from paper_numbers import report
 from sphinx.application import Sphinx
-from sphinx.util.logging import getLogger
 
 from xnnlib.errors import UserError
 from xnnlib.records import Run
 from xnnlib.spec import NetworkSpec
-
-logger = getLogger(__name__)
 
 SUFFIXES = (".svg", ".pdf")  # for the page and for the PDF
 
@@ -30,7 +28,7 @@ def check_figures(app: Sphinx, doctree: nodes.document) -> None:
             if file.is_file():
                 problem = outdated(file, app.paper_runs, app.paper_beside)
             if problem:
-                logger.warning(problem, location=image, type="paper", subtype="figure")
+                report(problem, image, "figure")
 
 
 def outdated(file: Path, runs: list[Run], beside: list[Run]) -> str:
