@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from xnnlib import runtime
 from xnnlib.compat import ensure_torchvision
-from xnnlib.compiling import compiled
+from xnnlib.compiling import OPTIONS, compiled
 from xnnlib.data import Split, load_dataset, placed
 from xnnlib.epochs import train_epoch, train_step
 from xnnlib.errors import UserError
@@ -97,17 +97,21 @@ def plain(block: str, settings: dict, device: torch.device) -> Subject:
 
 
 def with_our_step(
-    network: nn.Module, recipe: Recipe, layout: torch.memory_format, device: torch.device, mode: str | None
+    network: nn.Module,
+    recipe: Recipe,
+    layout: torch.memory_format,
+    device: torch.device,
+    options: dict | None,
 ) -> Subject:
-    """A network with the project's step and optimiser; `mode`: torch.compile's, if it is to be compiled."""
+    """A network with the project's step and optimiser; `options`: the compiler's, if it is to be compiled."""
     network = network.to(device, memory_format=layout).train()
     optimizer = make_optimizer(network, recipe)
-    called = torch.compile(network, mode=mode) if mode else network
+    called = network if options is None else torch.compile(network, options=options)
 
     def step(images: Tensor, labels: Tensor) -> object:
         return train_step(called, images, labels, optimizer, recipe, device)
 
-    return Subject(called, optimizer, recipe, layout, step, None if mode else 0.0)
+    return Subject(called, optimizer, recipe, layout, step, 0.0 if options is None else None)
 
 
 def part_way(block: str, taken: list[str], settings: dict, device: torch.device) -> Subject:
@@ -120,11 +124,13 @@ def part_way(block: str, taken: list[str], settings: dict, device: torch.device)
     if "bfloat16" not in taken:
         recipe = replace(recipe, precision="float32")
     layout = memory_format(block) if "channels_last" in taken else torch.contiguous_format
-    mode = "reduce-overhead" if "graphs" in taken else "default" if "compiled" in taken else None
+    options = OPTIONS if "compiled" in taken else None
+    if "graphs" in taken:
+        options = OPTIONS | {"triton.cudagraphs": True}
     network = Network(block, settings["num_classes"])
     if "triton" in taken:
         network = importlib.import_module("triton_depthwise").with_triton(network)
-    return with_our_step(network, recipe, layout, device, mode)
+    return with_our_step(network, recipe, layout, device, options)
 
 
 def rival(name: str, compiles: bool, settings: dict, device: torch.device) -> Subject:
@@ -136,8 +142,8 @@ def rival(name: str, compiles: bool, settings: dict, device: torch.device) -> Su
         network = rivals.known_network(name, classes)
     else:
         network = rivals.from_known_layers(Network(name, classes))
-    recipe, mode = recipe_of(settings, device), "default" if compiles else None
-    return with_our_step(network, recipe, torch.channels_last, device, mode)
+    recipe, options = recipe_of(settings, device), {} if compiles else None
+    return with_our_step(network, recipe, torch.channels_last, device, options)
 
 
 SUBJECTS = {

@@ -28,7 +28,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def without_kernels(monkeypatch):
     """Trace and differentiate as for a GPU, but run the parts as they are: no C++ to compile for seconds."""
     compile = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda network: compile(network, backend="aot_eager"))
+    monkeypatch.setattr(torch, "compile", lambda network, options: compile(network, backend="aot_eager"))
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -56,13 +56,19 @@ def test_compiling_leaves_weights_statistics_and_gradients_alone(without_kernels
 
 
 def test_a_network_that_does_not_compile_trains_as_it_is(monkeypatch, capsys):
-    def fails(network):
+    def fails(network, options):
         raise RuntimeError("no compiler\nhere")
 
     monkeypatch.setattr(torch, "compile", fails)
     network = tiny("standard")
     assert compiling.compiled(network, RECIPE, torch.device("cuda")) == (network, 0.0)
     assert capsys.readouterr().err == "warning: not compiled, trains slower: no compiler\n"
+
+
+def test_the_compiler_knows_the_options():
+    torch.compile(tiny("standard"), options=compiling.OPTIONS)  # refuses one that it does not know
+    with pytest.raises(RuntimeError, match="not_an_option"):
+        torch.compile(tiny("standard"), options={"not_an_option": False})
 
 
 def test_a_processor_runs_the_network_as_it_is():

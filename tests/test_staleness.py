@@ -99,6 +99,13 @@ def test_a_run_without_a_note_is_judged_by_its_commit(project):
     assert Profile("quick", project).stale_runs() == ["se-seed0"]
 
 
+def test_what_compiles_for_a_gpu_makes_no_run_of_a_processor_stale(project):
+    for run, device in (("standard-seed0", "cpu"), ("se-seed0", "cuda")):
+        leave_record(project / "results/quick" / run, device={"type": device})
+    replace(project / "xnnlib/compiling.py", "1", "2")
+    assert Profile("quick", project).stale_runs() == ["se-seed0"]
+
+
 @pytest.mark.parametrize("checkpoint", ["checkpoint.pt", "checkpoint-previous.pt"])
 def test_what_is_not_whole_is_said_to_be_so(project, checkpoint):
     results = project / "results/quick"

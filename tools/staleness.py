@@ -30,6 +30,7 @@ NOTEBOOKS = ("design", "results", "implementation")
 NOTE, RECORD = "inputs.json", ("record.json", "epochs.csv")
 DATA_SETTINGS = ("dataset", "num_classes", "train_images", "val_images", "hold_out", "recipe", "crop")
 IMAGES, FINGERPRINT = "the images' files", "the data's fingerprint"
+COMPILER = "xnnlib.compiling"  # on a processor it leaves the network as it is
 UNKNOWN = "up to date as far as is known: what it was made from was not noted"
 
 Inputs = dict[str, str]  # the digest, or the value where it is short, of each thing that a step is made from
@@ -80,7 +81,10 @@ class Profile:
         if made is None:
             return ""
         changes: dict[str, list[str]] = {}
+        on_processor = self._record(name).get("device", {}).get("type") == "cpu"
         for key in made | now:
+            if key == COMPILER and on_processor:
+                continue
             # Images that are not here cannot be compared.
             if made.get(key) != now.get(key) and (key in now or key not in (IMAGES, FINGERPRINT)):
                 changes.setdefault(_change(key, made.get(key), now.get(key)), []).append(key)

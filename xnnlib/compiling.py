@@ -10,6 +10,10 @@ from xnnlib import distributed
 from xnnlib.epochs import logits_of
 from xnnlib.spec import Recipe
 
+# Every convolution keeps the memory format that the network gives it. Left to itself the compiler copies the
+# activations of C's, which are (1, N x channels, H, W) with a filter for each, to channels_last and back.
+OPTIONS = {"layout_optimization": False}
+
 
 def compiled(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[nn.Module, float]:
     """The network to train with, and the seconds that compiling it took.
@@ -31,7 +35,7 @@ def compiled(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[
 def compile_for_training(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[nn.Module, float]:
     """Compile forward and backward for the recipe's batches; weights and statistics stay as they were."""
     start = time.perf_counter()
-    fast = torch.compile(network.train())
+    fast = torch.compile(network.train(), options=OPTIONS)
     statistics = [buffer.clone() for buffer in network.buffers()]
     images = torch.zeros(recipe.batch_size, 3, recipe.crop, recipe.crop, device=device)
     try:
