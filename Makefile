@@ -41,10 +41,10 @@ status: $(STAMP)  ## what is stale in each profile, and why
 campaign: $(STAMP)  ## the full-scale runs, in order, within MINUTES; goes on where it stopped
 	@python tools/campaign.py profiles/campaign.yaml $(if $(MINUTES),--minutes $(MINUTES))
 
-benchmark: $(STAMP)  ## training speed here beside other ways, within MINUTES; goes on where it stopped
-	@python benchmarks/throughput.py $(if $(MINUTES),--minutes $(MINUTES))
-	@python benchmarks/steps.py
-	@python benchmarks/layers.py
+benchmark: $(STAMP)  ## training speed here, in three parts of MINUTES each; goes on where it stopped
+	@for part in throughput steps layers; do \
+	    python benchmarks/$$part.py $(if $(MINUTES),--minutes $(MINUTES)) || exit; \
+	done
 
 book: $(STAMP)  ## build the book from the committed records
 	@jupyter-book build . --quiet

@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
@@ -28,6 +29,7 @@ def command_line(description: str) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--batch-size", type=int, help="default: 256 on CUDA, 32 on a CPU")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="nothing is begun after them")
     parser.add_argument("--repeats", type=int, default=7, help="of each measurement (default: 7)")
     parser.add_argument(
         "--output", type=Path, default=FOLDER / "results", help="folder (default: benchmarks/results)"
@@ -107,16 +109,18 @@ def ended(work: Callable[[], int]) -> int:
 def measure_and_save(
     description: str,
     file: str,
-    measure: Callable[[dict, torch.device, dict], Iterator[dict]],
+    measurements: Callable[[dict, torch.device, dict], Iterator[Callable[[], dict]]],
     table: Callable[[dict], str],
     arguments: list[str] | None = None,
 ) -> int:
-    """Write what `measure` yields to OUTPUT/<device>/`file`, each time it does; print the table.
+    """Make the `measurements`, each of which returns a part of OUTPUT/<device>/`file`; print the table.
 
-    It is called with the settings, the device and what the file holds already of the same machine and commit.
-    Returns the exit status: 1 if there are rows that failed.
+    They are asked for with the settings, the device and what the file holds already of the same machine and
+    commit, and the file is written after each. Returns the exit status: 1 if there are rows that failed, 3 if
+    the time was up before.
     """
     options = command_line(description).parse_args(arguments)
+    deadline = time.monotonic() + 60 * options.minutes
 
     def work() -> int:
         device = runtime.pick_device()
@@ -125,8 +129,12 @@ def measure_and_save(
         path = options.output / slug(new["device"]) / file
         with held(path.parent):
             result = taken_up(path, new)
-            for part in measure(settings, device, result):
-                result |= part
+            for measure in measurements(settings, device, result):
+                if time.monotonic() >= deadline:
+                    print(table(result))
+                    print(f"The time is up; {GO_ON}.")
+                    return 3
+                result |= measure()
                 save(path, result)
         print(table(result))
         return int(any("error" in row for row in result.get("rows", [])))

@@ -1,10 +1,12 @@
 """The layers that have more than one way to be computed, one by one: which way is the fastest here.
 
-Depthwise convolutions: forward, gradient of the input and gradient of the filters, in each precision and
-memory format, by torch's kernels and on a GPU by those of triton_depthwise.py. Conditional 1x1 convolutions,
-forward and backward together: the experts' filters mixed for each sample and multiplied as a batch
-(`xnnlib.layers`), the same with the channels last, and one product with the experts stacked, in which each
-sample's input stands once for each expert, times its routing weight.
+Depthwise convolutions, with one filter a channel for all images and with one for each: forward, gradient of
+the input and gradient of the filters, in each precision and memory format, by torch's kernels and on a GPU by
+those of triton_depthwise.py. For torch, images with filters of their own are the groups of one image, as in
+`xnnlib.layers`; the memory format is that image's, and a copy to it is not in the time. Conditional 1x1
+convolutions, forward and backward together: the experts' filters mixed for each sample and multiplied as a
+batch (`xnnlib.layers`), the same with the channels last, and one product with the experts stacked, in which
+each sample's input stands once for each expert, times its routing weight.
 
 The shapes are those of the paper's network. Written to OUTPUT/<device>/layers.json; in milliseconds.
 """
@@ -12,6 +14,7 @@ The shapes are those of the paper's network. Written to OUTPUT/<device>/layers.j
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from command import measure_and_save
@@ -57,7 +60,8 @@ def shapes(block: str, kind: type) -> list[dict]:
 
 
 def by_torch(x: Tensor, filters: Tensor, gradient: Tensor, stride: int) -> dict[str, Callable]:
-    """The three parts of a depthwise convolution of (N, C, H, W) with (C, 1, F, F), ready to be called."""
+    """The three parts of a depthwise convolution of (N, C, H, W) with (1, C, F, F), ready to be called."""
+    filters = filters.transpose(0, 1)
     padding, channels = filters.shape[-1] // 2, len(filters)
 
     def backward(of_input: bool, of_filters: bool) -> Callable[[], object]:
@@ -74,26 +78,37 @@ def by_torch(x: Tensor, filters: Tensor, gradient: Tensor, stride: int) -> dict[
 
 
 def by_triton(x: Tensor, filters: Tensor, gradient: Tensor, stride: int) -> dict[str, Callable]:
-    """The same with the candidate's kernels."""
+    """The same with the candidate's kernels, and with (N, C, F, F), a filter for each image."""
     kernels = importlib.import_module("triton_depthwise")
-    size, shared = filters.shape[-1], filters.transpose(0, 1)
+    size, shared = filters.shape[-1], len(filters) == 1
+
+    def filter_gradient() -> Tensor:
+        of_each = kernels.filter_gradient(x, gradient, size, stride)
+        return of_each.sum(0, keepdim=True) if shared else of_each
+
     return {
-        "forward": lambda: kernels.convolve(x, shared, stride),
-        "input_gradient": lambda: kernels.input_gradient(gradient, shared, *x.shape[2:], stride),
-        "filter_gradient": lambda: kernels.filter_gradient(x, gradient, size, stride).sum(0),
+        "forward": lambda: kernels.convolve(x, filters, stride),
+        "input_gradient": lambda: kernels.input_gradient(gradient, filters, *x.shape[2:], stride),
+        "filter_gradient": filter_gradient,
     }
 
 
 KERNELS = {"torch": by_torch, "triton": by_triton}
+# Whether each image has filters of its own. Both kinds of networks have the same shapes.
+DEPTHWISE = {"depthwise": False, "depthwise_per_image": True}
 
 
-def depthwise(shape: dict, batch_size: int, way: dict, device: torch.device, repeats: int) -> dict:
+def depthwise(
+    shape: dict, batch_size: int, per_image: bool, way: dict, device: torch.device, repeats: int
+) -> dict:
     """`way` (precision, memory_format, kernels) with the milliseconds of one depthwise 3x3's three parts."""
     like = {"device": device, "dtype": getattr(torch, way["precision"])}
-    channels, size, stride = shape["in_channels"], shape["size"], shape["stride"]
-    filters = torch.randn(channels, 1, 3, 3, **like)
+    images, channels, size, stride = batch_size, shape["in_channels"], shape["size"], shape["stride"]
+    if per_image and way["kernels"] == "torch":
+        images, channels, per_image = 1, images * channels, False
+    filters = torch.randn(images if per_image else 1, channels, 3, 3, **like)
     x, gradient = (
-        torch.randn(batch_size, channels, side, side, **like).contiguous(
+        torch.randn(images, channels, side, side, **like).contiguous(
             memory_format=LAYOUTS[way["memory_format"]]
         )
         for side in (size, -(-size // stride))
@@ -166,38 +181,45 @@ def conditional(shape: dict, way: str, batch_size: int, device: torch.device, re
     return milliseconds(step, device, repeats)
 
 
-def measure(settings: dict, device: torch.device, before: dict) -> Iterator[dict]:
-    """Both tables, at once, if they were not there `before`."""
-    if "conditional" in before:
-        return
+def measurements(settings: dict, device: torch.device, before: dict) -> Iterator[Callable[[], dict]]:
+    """One for each layer that was not there `before`: all layers of its kind so far."""
     batch_size, repeats = settings["batch_size"], settings["repeats"]
     runtime.keep_freed_memory()
-    result: dict = {"depthwise": [], "conditional": []}
-    for shape in tqdm(shapes("standard", DepthwiseConv2d), unit="depthwise"):
-        ways = [depthwise(shape, batch_size, way, device, repeats) for way in depthwise_ways(device)]
-        result["depthwise"].append(shape | {"ways": ways})
-    for shape in tqdm(shapes("se_cond", CondConv2d), unit="conditional"):
-        times = {way: conditional(shape, way, batch_size, device, repeats) for way in WAYS}
-        result["conditional"].append(shape | {"milliseconds": times})
-    yield result
+    layers = {kind: list(before.get(kind, [])) for kind in (*DEPTHWISE, "conditional")}
+
+    def times(kind: str, shape: dict) -> dict:
+        if kind == "conditional":
+            each = {way: conditional(shape, way, batch_size, device, repeats) for way in WAYS}
+            return {"milliseconds": each}
+        ways = depthwise_ways(device)
+        return {"ways": [depthwise(shape, batch_size, DEPTHWISE[kind], way, device, repeats) for way in ways]}
+
+    def measure(kind: str, shape: dict) -> dict:
+        layers[kind].append(shape | times(kind, shape))
+        return layers
+
+    asked = [(kind, shape) for kind in DEPTHWISE for shape in shapes("standard", DepthwiseConv2d)]
+    asked += [("conditional", shape) for shape in shapes("se_cond", CondConv2d)]
+    for kind, shape in tqdm(asked, unit="layer"):
+        if not any(shape.items() <= layer.items() for layer in layers[kind]):
+            yield partial(measure, kind, shape)
 
 
 def table(result: dict) -> str:
     lines = []
-    for shape in result["depthwise"]:
+    for name, shape in ((kind, shape) for kind in DEPTHWISE for shape in result[kind]):
         for way in shape["ways"]:
             times = "".join(f"{way[part]:9.2f}" for part in ("forward", "input_gradient", "filter_gradient"))
             lines.append(
-                f"depthwise {shape['in_channels']:4} {shape['size']:2}/{shape['stride']} "
+                f"{name:20}{shape['in_channels']:4} {shape['size']:2}/{shape['stride']} "
                 f"{way['precision']:9} {way['memory_format']:14}{way['kernels']:7}{times}"
             )
     for shape in result["conditional"]:
         times = "".join(f"  {way} {time:.2f}" for way, time in shape["milliseconds"].items())
-        lines.append(
-            f"conditional {shape['in_channels']:3} -> {shape['out_channels']:3} {shape['size']:2}{times}"
-        )
+        channels = f"{shape['in_channels']:4} -> {shape['out_channels']:3}"
+        lines.append(f"{'conditional':20}{channels} {shape['size']:2}{times}")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    sys.exit(measure_and_save(__doc__, "layers.json", measure, table))
+    sys.exit(measure_and_save(__doc__, "layers.json", measurements, table))

@@ -5,7 +5,8 @@ throughput.py. Written to OUTPUT/<device>/steps.json, row by row; the same comma
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from command import measure_and_save
@@ -39,14 +40,18 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-def measure(settings: dict, device: torch.device, before: dict) -> Iterator[dict]:
-    """All rows so far, after each that was not there `before`; one that failed has its error."""
+def measurements(settings: dict, device: torch.device, before: dict) -> Iterator[Callable[[], dict]]:
+    """One for each row that was not there `before`: all rows so far. One that failed has its error."""
     rows = {_key(row): row for row in before.get("rows", []) if "error" not in row}
     asked = jobs(device.type)
+
+    def measure(job: dict) -> dict:
+        rows[_key(job)] = {name: job[name] for name in ("network", "taken")} | measured(job, settings)
+        return {"rows": [rows[_key(each)] for each in asked if _key(each) in rows]}
+
     for job in tqdm(asked, unit="row"):
         if _key(job) not in rows:
-            rows[_key(job)] = {name: job[name] for name in ("network", "taken")} | measured(job, settings)
-            yield {"rows": [rows[_key(each)] for each in asked if _key(each) in rows]}
+            yield partial(measure, job)
 
 
 def _key(row: dict) -> tuple:
@@ -54,4 +59,4 @@ def _key(row: dict) -> tuple:
 
 
 if __name__ == "__main__":
-    sys.exit(measure_and_save(__doc__, "steps.json", measure, table))
+    sys.exit(measure_and_save(__doc__, "steps.json", measurements, table))

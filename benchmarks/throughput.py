@@ -46,8 +46,10 @@ def measured(job: dict, settings: dict) -> dict:
     with TemporaryDirectory(prefix="xnnlib-") as temporary:
         folder = Path(temporary)
         (folder / "job.json").write_text(json.dumps({"job": job, "settings": settings}), encoding="utf-8")
-        # A compiler's cache of its own: what was compiled before would make compiling look quick.
-        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled")}
+        environment = dict(os.environ)
+        if job["kind"] == "row":
+            # A compiler's cache of its own: what was compiled before would make compiling look quick.
+            environment["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "compiled")
         command = [sys.executable, str(FOLDER / "measure.py"), temporary]
         # A session of its own: Ctrl-C is for this process, which ends that one.
         process = subprocess.Popen(command, env=environment, start_new_session=True)
@@ -173,7 +175,6 @@ def run(options: argparse.Namespace, device: torch.device) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = command_line(__doc__)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="no row starts after them")
     parser.add_argument("--only", metavar="ID[,ID]", help="just these, such as xnnlib-se-model,copy")
     options = parser.parse_args(arguments)
     return ended(lambda: run(options, runtime.pick_device()))

@@ -1,6 +1,7 @@
 """The tables of the layers, from made-up results."""
 
 import json
+from functools import partial
 
 import pytest
 from report_benchmarks import example, example_layers, write
@@ -19,7 +20,8 @@ def loaded(root, layers):
 
 def test_each_layer_is_a_row_and_each_way_a_column(tmp_path):
     benchmarks = loaded(tmp_path, example_layers())
-    assert depthwise_table(benchmarks).rows == (("96", "56", "2", "2.5 + 84.5 + 4.8"),)
+    assert depthwise_table(benchmarks, False).rows == (("96", "56", "2", "2.5 + 84.5 + 4.8"),)
+    assert depthwise_table(benchmarks, True).rows == (("96", "56", "2", "3.5 + 84.5 + 4.8"),)
     assert conditional_table(benchmarks).rows == (("96", "24", "56", "8.2", "7.7", "12.2"),)
     source = "benchmarks/results/a-processor/layers.json, commit eeeeeeeeee, a processor, 2 threads"
     assert benchmarks[0].layers_source == source
@@ -29,12 +31,12 @@ def test_a_device_has_a_dash_where_only_another_was_measured(tmp_path):
     layers = example_layers()
     faster = layers["depthwise"][0]["ways"][0] | {"kernels": "triton", "forward": 0.04}
     layers["depthwise"].append(layers["depthwise"][0] | {"stride": 1, "ways": [faster]})
-    table = depthwise_table(loaded(tmp_path, layers))
+    table = depthwise_table(loaded(tmp_path, layers), per_image=False)
     assert table.columns[3:] == ("bfloat16, channels last", "Triton, bfloat16, channels last")
     assert [row[3:] for row in table.rows] == [("2.5 + 84.5 + 4.8", DASH), (DASH, "0.04 + 84.5 + 4.8")]
 
 
-@pytest.mark.parametrize("table", [depthwise_table, conditional_table])
+@pytest.mark.parametrize("table", [partial(depthwise_table, per_image=True), conditional_table])
 def test_a_device_whose_layers_were_not_measured_is_left_out(table, tmp_path):
     assert table(loaded(tmp_path, None)) == NOT_RUN
 
@@ -44,6 +46,10 @@ def test_a_device_whose_layers_were_not_measured_is_left_out(table, tmp_path):
     [
         (["commit"], "commit is missing"),
         (["depthwise", 0, "ways", 0, "forward"], "depthwise[0].ways[0].forward is missing"),
+        (
+            ["depthwise_per_image", 0, "ways", 0, "kernels"],
+            "depthwise_per_image[0].ways[0].kernels is missing",
+        ),
         (["conditional", 0, "milliseconds", "mixed"], "conditional[0].milliseconds.mixed is missing"),
     ],
 )

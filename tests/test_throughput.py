@@ -372,15 +372,28 @@ def test_the_layers_measured_are_all_that_the_networks_have():
     assert sum(shape["layers"] for shape in layers.shapes("se_cond", CondConv2d)) == 32
 
 
+def test_the_layers_go_on_where_they_stopped(monkeypatch):
+    shapes = [{"in_channels": 4, "size": size} for size in (8, 4)]
+    monkeypatch.setattr(layers, "shapes", lambda block, kind: shapes)
+    monkeypatch.setattr(layers, "depthwise", lambda shape, batch, per_image, *others: per_image)
+    monkeypatch.setattr(layers, "conditional", lambda *arguments: 1.0)
+    parts = [json.loads(json.dumps(measure())) for measure in layers.measurements(SETTINGS, CPU, {})]
+    assert len(parts) == 6 and all(len(parts[-1][kind]) == 2 for kind in parts[-1])
+    assert set(parts[-1]["depthwise_per_image"][0]["ways"]) == {True}
+    rest = [measure() for measure in layers.measurements(SETTINGS, CPU, parts[3])]
+    assert len(rest) == 2 and rest[-1] == parts[-1]
+
+
 def test_the_layers_table_names_every_layer_and_way():
     shape = {"in_channels": 4, "out_channels": 4, "size": 6, "stride": 1, "layers": 1}
-    ways = [layers.depthwise(shape, 2, way, CPU, 1) for way in layers.depthwise_ways(CPU)][:2]
+    ways = [layers.depthwise(shape, 2, False, way, CPU, 1) for way in layers.depthwise_ways(CPU)][:2]
     times = {way: layers.conditional(shape, way, 2, CPU, 1) for way in layers.WAYS}
     result = {
         "depthwise": [shape | {"ways": ways}],
+        "depthwise_per_image": [shape | {"ways": ways[:1]}],
         "conditional": [shape | {"milliseconds": times}],
     }
-    assert len(layers.table(result).splitlines()) == 3
+    assert len(layers.table(result).splitlines()) == 4
 
 
 def test_every_step_adds_one_thing_and_a_gpu_has_more_of_them():
@@ -408,14 +421,14 @@ def test_the_steps_go_on_where_they_stopped(monkeypatch):
         return {"error": "no room"} if len(asked) == 2 else {"images_per_second": 1.0}
 
     monkeypatch.setattr(steps, "measured", measured)
-    first = list(steps.measure(SETTINGS, CPU, {}))
+    first = [measure() for measure in steps.measurements(SETTINGS, CPU, {})]
     assert [len(part["rows"]) for part in first] == list(range(1, 16))
-    (again,) = steps.measure(SETTINGS, CPU, first[-1])
+    (again,) = [measure() for measure in steps.measurements(SETTINGS, CPU, first[-1])]
     assert asked[-1] == asked[1]  # the one that failed
     assert [(row["network"], row["taken"]) for row in again["rows"]] == [
         (job["network"], job["taken"]) for job in steps.jobs("cpu")
     ]
-    assert list(steps.measure(SETTINGS, CPU, again)) == []
+    assert list(steps.measurements(SETTINGS, CPU, again)) == []
 
 
 @pytest.fixture
@@ -425,11 +438,11 @@ def in_one_file(tmp_path, monkeypatch):
     monkeypatch.setattr(command.runtime, "commit", lambda: "c0ffee")
 
     def run(rows, *arguments):
-        def measured(settings, device, before):
-            yield {"rows": rows}
+        def measurements(settings, device, before):
+            yield lambda: {"rows": rows}
 
         given = ["--output", str(tmp_path), *arguments]
-        return command.measure_and_save("", "steps.json", measured, lambda result: "a table", given)
+        return command.measure_and_save("", "steps.json", measurements, lambda result: "a table", given)
 
     run.file = tmp_path / command.slug(runtime.describe_device(CPU)) / "steps.json"
     return run
@@ -441,6 +454,12 @@ def test_a_file_says_what_was_measured_and_whether_all_was(in_one_file):
     assert result["rows"] == [{"network": "se"}]
     assert result["settings"]["batch_size"] == 5 and result["commit"] == "c0ffee"
     assert in_one_file([{"network": "se", "error": "no compiler"}]) == 1
+
+
+def test_nothing_is_begun_when_the_time_is_up(in_one_file, capsys):
+    assert in_one_file([{"network": "se"}], "--minutes", "0") == 3
+    assert "The time is up; the same command goes on" in capsys.readouterr().out
+    assert not in_one_file.file.exists()
 
 
 @pytest.mark.parametrize("arguments", [["--batch-size", "0"], ["--repeats", "0"]])

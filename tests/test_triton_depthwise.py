@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import layers
 import pytest
 import torch
 from torch import nn
@@ -48,6 +49,18 @@ def test_output_and_gradients_are_torch_s(shape, filters_for, layout):
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-11)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_benchmark_s_parts_are_the_same_by_torch_and_by_these_kernels(stride):
+    x = torch.randn(2, 3, 6, 6, device=DEVICE, dtype=torch.float64)
+    filters, gradient = torch.randn(2, 3, 3, 3).to(x), torch.randn(2, 3, 6 // stride, 6 // stride).to(x)
+    found = layers.by_triton(x, filters, gradient, stride)
+    # To torch, images with filters of their own are the groups of one image.
+    grouped = [tensor.reshape(1, 6, *tensor.shape[2:]) for tensor in (x, filters, gradient)]
+    for name, part in layers.by_torch(*grouped, stride).items():
+        result = next(tensor for tensor in part() if tensor is not None) if "gradient" in name else part()
+        torch.testing.assert_close(found[name]().flatten(), result.flatten(), rtol=1e-12, atol=1e-12)
+
+
 def test_bfloat16_is_summed_in_float32():
     x = torch.ones(1, 1, 40, 40, device=DEVICE, dtype=torch.bfloat16)
     gradient = kernels.filter_gradient(x, x, 3, 1)  # in more than one part
@@ -67,14 +80,18 @@ def test_torch_can_compile_what_uses_them(layout):
 def test_the_layers_with_these_kernels_are_the_same_layers(stride):
     shared, own = DepthwiseConv2d(5, 3, stride), CondConv2d(5, 5, 3, stride, depthwise=True, experts=3)
     nn.init.normal_(own.routing.weight)
-    layers = nn.Sequential(shared, nn.ReLU(), own, CondConv2d(5, 2)).double().to(DEVICE)
+    network = nn.Sequential(shared, nn.ReLU(), own, CondConv2d(5, 2)).double().to(DEVICE)
     x = torch.randn(2, 5, 8, 8, dtype=torch.float64, device=DEVICE)
     results = []
     for _ in range(2):
-        y = layers(x)
-        results.append((y, *torch.autograd.grad(y.square().sum(), list(layers.parameters()))))
-        kernels.with_triton(layers)
-    assert {type(layer).__name__ for layer in layers} == {"TritonDepthwiseConv2d", "TritonCondConv2d", "ReLU"}
+        y = network(x)
+        results.append((y, *torch.autograd.grad(y.square().sum(), list(network.parameters()))))
+        kernels.with_triton(network)
+    assert {type(layer).__name__ for layer in network} == {
+        "TritonDepthwiseConv2d",
+        "TritonCondConv2d",
+        "ReLU",
+    }
     torch.testing.assert_close(*results, rtol=1e-11, atol=1e-11)
 
 

@@ -44,6 +44,7 @@ ARTEFACTS = {
     "table-kernels": ("", BENCHMARK),
     "table-steps": ("", STEPS),
     "table-depthwise": ("", LAYERS),
+    "table-depthwise-per-image": ("", LAYERS),
     "table-conditional": ("", LAYERS),
     "table-growth": ("", BENCHMARK),
     "table-goals": ("", BENCHMARK),

@@ -18,18 +18,22 @@ DEPTHWISE_WAYS = {
 }
 
 
-def depthwise_table(benchmarks: list[Benchmark]) -> Table:
-    """Milliseconds of each depthwise convolution of block A's network, part by part; the ways measured."""
+def depthwise_table(benchmarks: list[Benchmark], per_image: bool) -> Table:
+    """Milliseconds of each depthwise convolution, part by part, in the ways that were measured.
+
+    The filters are one for all images, as in blocks A and B, or one for each, as in C.
+    """
+    kind = "depthwise_per_image" if per_image else "depthwise"
 
     def ways(layer: dict) -> dict[tuple[str, ...], dict]:
         return {(way["precision"], way["memory_format"], way["kernels"]): way for way in layer["ways"]}
 
-    layers = [layer for found in benchmarks if found.layers for layer in found.layers["depthwise"]]
+    layers = [layer for found in benchmarks if found.layers for layer in found.layers[kind]]
     shown = [way for way in DEPTHWISE_WAYS if any(way in ways(layer) for layer in layers)]
     columns = ("Channels", "Size", "Stride", *(DEPTHWISE_WAYS[way] for way in shown))
 
     def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
-        for layer in found.layers["depthwise"]:
+        for layer in found.layers[kind]:
             shape = (layer["in_channels"], layer["size"], layer["stride"])
             yield (*map(str, shape), *(_parts(ways(layer).get(way)) for way in shown))
 

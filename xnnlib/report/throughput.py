@@ -68,8 +68,10 @@ KERNEL = {"name": TEXT, "share": NUMBER}
 CONDITIONAL_WAYS = ("mixed", "mixed_channels_last", "stacked")
 SHAPE = {"in_channels": COUNT, "out_channels": COUNT, "size": COUNT, "stride": COUNT, "layers": COUNT}
 PARTS = {"forward": POSITIVE, "input_gradient": POSITIVE, "filter_gradient": POSITIVE}
+WAY = PARTS | {"precision": TEXT, "memory_format": TEXT, "kernels": TEXT}
 LAYER_TIMES = {
     "depthwise": SHAPE | {"ways": LIST},
+    "depthwise_per_image": SHAPE | {"ways": LIST},
     "conditional": SHAPE | {"milliseconds": dict.fromkeys(CONDITIONAL_WAYS, POSITIVE)},
 }
 
@@ -150,10 +152,8 @@ def _check_layers(results: object) -> None:
     for name, fields in LAYER_TIMES.items():
         for index, layer in enumerate(results[name]):
             check_fields(layer, fields, f"{name}[{index}]")
-    for index, layer in enumerate(results["depthwise"]):
-        for number, way in enumerate(layer["ways"]):
-            place = f"depthwise[{index}].ways[{number}]"
-            check_fields(way, PARTS | {"precision": TEXT, "memory_format": TEXT, "kernels": TEXT}, place)
+            for number, way in enumerate(layer.get("ways", [])):
+                check_fields(way, WAY, f"{name}[{index}].ways[{number}]")
 
 
 def _check(results: object) -> None:
