@@ -3,8 +3,8 @@
 Depthwise convolutions, with one filter a channel for all images and with one for each: forward, gradient of
 the input and gradient of the filters, in each precision and memory format, by torch's kernels and on a GPU by
 those of triton_depthwise.py. For torch, images with filters of their own are the groups of one image, as in
-`xnnlib.layers`; the memory format is that image's, and a copy to it is not in the time. Conditional 1x1
-convolutions, forward and backward together: the experts' filters mixed for each sample and multiplied as a
+`xnnlib.layers`; the memory format is that image's, and copies to channels_last and back are timed apart, as one
+way: input there, output back. Conditional 1x1 convolutions, forward and backward together: the experts' filters mixed for each sample and multiplied as a
 batch (`xnnlib.layers`), the same with the channels last, and one product with the experts stacked, in which
 each sample's input stands once for each expert, times its routing weight.
 
@@ -117,6 +117,23 @@ def depthwise(
     return way | {name: milliseconds(part, device, repeats) for name, part in parts.items()}
 
 
+def copies(shape: dict, batch_size: int, device: torch.device, repeats: int) -> float:
+    """Milliseconds to copy a batch as one image's channels to channels_last, and a result of it back."""
+    dtype = torch.bfloat16 if runtime.has_bfloat16(device) else torch.float32
+    channels, size = batch_size * shape["in_channels"], shape["size"]
+    x, y = (
+        torch.randn(1, channels, side, side, device=device, dtype=dtype)
+        for side in (size, -(-size // shape["stride"]))
+    )
+    y = y.contiguous(memory_format=torch.channels_last)
+
+    def there_and_back() -> None:
+        x.contiguous(memory_format=torch.channels_last)
+        y.contiguous()
+
+    return milliseconds(there_and_back, device, repeats)
+
+
 def depthwise_ways(device: torch.device) -> list[dict]:
     """Every precision, memory format and kind of kernels that there is to compare on the device."""
     precisions = ["float32", "bfloat16"] if runtime.has_bfloat16(device) else ["float32"]
@@ -191,8 +208,12 @@ def measurements(settings: dict, device: torch.device, before: dict) -> Iterator
         if kind == "conditional":
             each = {way: conditional(shape, way, batch_size, device, repeats) for way in WAYS}
             return {"milliseconds": each}
-        ways = depthwise_ways(device)
-        return {"ways": [depthwise(shape, batch_size, DEPTHWISE[kind], way, device, repeats) for way in ways]}
+        per_image = DEPTHWISE[kind]
+        ways = [
+            depthwise(shape, batch_size, per_image, way, device, repeats) for way in depthwise_ways(device)
+        ]
+        copied = {"copies": copies(shape, batch_size, device, repeats)} if per_image else {}
+        return {"ways": ways} | copied
 
     def measure(kind: str, shape: dict) -> dict:
         layers[kind].append(shape | times(kind, shape))
@@ -214,6 +235,8 @@ def table(result: dict) -> str:
                 f"{name:20}{shape['in_channels']:4} {shape['size']:2}/{shape['stride']} "
                 f"{way['precision']:9} {way['memory_format']:14}{way['kernels']:7}{times}"
             )
+        if "copies" in shape:
+            lines.append(f"{'':20}copies to channels_last and back {shape['copies']:9.2f}")
     for shape in result["conditional"]:
         times = "".join(f"  {way} {time:.2f}" for way, time in shape["milliseconds"].items())
         channels = f"{shape['in_channels']:4} -> {shape['out_channels']:3}"

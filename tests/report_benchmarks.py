@@ -106,7 +106,7 @@ def example_layers(device: dict = CPU) -> dict:
         "commit": "e" * 40,
         "started": "2026-01-01T00:00:00Z",
         "depthwise": [shape | {"ways": [way | parts]}],
-        "depthwise_per_image": [shape | {"ways": [way | parts | {"forward": 3.5}]}],
+        "depthwise_per_image": [shape | {"ways": [way | parts | {"forward": 3.5}], "copies": 9.04}],
         "conditional": [shape | {"out_channels": 24, "milliseconds": times}],
     }
     return json.loads(json.dumps(results))

@@ -21,7 +21,7 @@ def loaded(root, layers):
 def test_each_layer_is_a_row_and_each_way_a_column(tmp_path):
     benchmarks = loaded(tmp_path, example_layers())
     assert depthwise_table(benchmarks, False).rows == (("96", "56", "2", "2.5 + 84.5 + 4.8"),)
-    assert depthwise_table(benchmarks, True).rows == (("96", "56", "2", "3.5 + 84.5 + 4.8"),)
+    assert depthwise_table(benchmarks, True).rows == (("96", "56", "2", "3.5 + 84.5 + 4.8", "9.0"),)
     assert conditional_table(benchmarks).rows == (("96", "24", "56", "8.2", "7.7", "12.2"),)
     source = "benchmarks/results/a-processor/layers.json, commit eeeeeeeeee, a processor, 2 threads"
     assert benchmarks[0].layers_source == source

@@ -377,6 +377,7 @@ def test_the_layers_go_on_where_they_stopped(monkeypatch):
     monkeypatch.setattr(layers, "shapes", lambda block, kind: shapes)
     monkeypatch.setattr(layers, "depthwise", lambda shape, batch, per_image, *others: per_image)
     monkeypatch.setattr(layers, "conditional", lambda *arguments: 1.0)
+    monkeypatch.setattr(layers, "copies", lambda *arguments: 2.0)
     parts = [json.loads(json.dumps(measure())) for measure in layers.measurements(SETTINGS, CPU, {})]
     assert len(parts) == 6 and all(len(parts[-1][kind]) == 2 for kind in parts[-1])
     assert set(parts[-1]["depthwise_per_image"][0]["ways"]) == {True}
@@ -390,10 +391,10 @@ def test_the_layers_table_names_every_layer_and_way():
     times = {way: layers.conditional(shape, way, 2, CPU, 1) for way in layers.WAYS}
     result = {
         "depthwise": [shape | {"ways": ways}],
-        "depthwise_per_image": [shape | {"ways": ways[:1]}],
+        "depthwise_per_image": [shape | {"ways": ways[:1], "copies": layers.copies(shape, 2, CPU, 1)}],
         "conditional": [shape | {"milliseconds": times}],
     }
-    assert len(layers.table(result).splitlines()) == 4
+    assert len(layers.table(result).splitlines()) == 5
 
 
 def test_every_step_adds_one_thing_and_a_gpu_has_more_of_them():

@@ -21,7 +21,8 @@ DEPTHWISE_WAYS = {
 def depthwise_table(benchmarks: list[Benchmark], per_image: bool) -> Table:
     """Milliseconds of each depthwise convolution, part by part, in the ways that were measured.
 
-    The filters are one for all images, as in blocks A and B, or one for each, as in C.
+    The filters are one for all images, as in blocks A and B, or one for each, as in C; then the last column
+    has the copies to channels_last and back.
     """
     kind = "depthwise_per_image" if per_image else "depthwise"
 
@@ -31,11 +32,13 @@ def depthwise_table(benchmarks: list[Benchmark], per_image: bool) -> Table:
     layers = [layer for found in benchmarks if found.layers for layer in found.layers[kind]]
     shown = [way for way in DEPTHWISE_WAYS if any(way in ways(layer) for layer in layers)]
     columns = ("Channels", "Size", "Stride", *(DEPTHWISE_WAYS[way] for way in shown))
+    columns += ("copies",) if per_image else ()
 
     def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
         for layer in found.layers[kind]:
             shape = (layer["in_channels"], layer["size"], layer["stride"])
-            yield (*map(str, shape), *(_parts(ways(layer).get(way)) for way in shown))
+            copies = (_time(layer["copies"]),) if per_image else ()
+            yield (*map(str, shape), *(_parts(ways(layer).get(way)) for way in shown), *copies)
 
     return _layer_table(columns, benchmarks, rows)
 

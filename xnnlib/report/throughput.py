@@ -71,7 +71,7 @@ PARTS = {"forward": POSITIVE, "input_gradient": POSITIVE, "filter_gradient": POS
 WAY = PARTS | {"precision": TEXT, "memory_format": TEXT, "kernels": TEXT}
 LAYER_TIMES = {
     "depthwise": SHAPE | {"ways": LIST},
-    "depthwise_per_image": SHAPE | {"ways": LIST},
+    "depthwise_per_image": SHAPE | {"ways": LIST, "copies": POSITIVE},
     "conditional": SHAPE | {"milliseconds": dict.fromkeys(CONDITIONAL_WAYS, POSITIVE)},
 }
 
