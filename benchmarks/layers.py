@@ -3,10 +3,11 @@
 Depthwise convolutions, with one filter a channel for all images and with one for each: forward, gradient of
 the input and gradient of the filters, in each precision and memory format, by torch's kernels and on a GPU by
 those of triton_depthwise.py. For torch, images with filters of their own are the groups of one image, as in
-`xnnlib.layers`; the memory format is that image's, and copies to channels_last and back are timed apart, as one
-way: input there, output back. Conditional 1x1 convolutions, forward and backward together: the experts' filters mixed for each sample and multiplied as a
-batch (`xnnlib.layers`), the same with the channels last, and one product with the experts stacked, in which
-each sample's input stands once for each expert, times its routing weight.
+`xnnlib.layers`, and the memory format is that image's; what it takes to copy an input to channels_last and an
+output back is measured apart. Conditional 1x1 convolutions, forward and backward together: the experts'
+filters mixed for each sample and multiplied as a batch (`xnnlib.layers`), the same with the channels last,
+and one product with the experts stacked, in which each sample's input stands once for each expert, times its
+routing weight.
 
 The shapes are those of the paper's network. Written to OUTPUT/<device>/layers.json; in milliseconds.
 """
