@@ -200,7 +200,10 @@ def conditional(shape: dict, way: str, batch_size: int, device: torch.device, re
 
 
 def measurements(settings: dict, device: torch.device, before: dict) -> Iterator[Callable[[], dict]]:
-    """One for each layer that was not there `before`: all layers of its kind so far."""
+    """One for each layer that was not there `before`: all layers of its kind so far.
+
+    A way in which the device cannot compute a depthwise convolution is said, and left out.
+    """
     batch_size, repeats = settings["batch_size"], settings["repeats"]
     runtime.keep_freed_memory()
     layers = {kind: list(before.get(kind, [])) for kind in (*DEPTHWISE, "conditional")}
@@ -209,19 +212,26 @@ def measurements(settings: dict, device: torch.device, before: dict) -> Iterator
         if kind == "conditional":
             each = {way: conditional(shape, way, batch_size, device, repeats) for way in WAYS}
             return {"milliseconds": each}
-        per_image = DEPTHWISE[kind]
-        ways = [
-            depthwise(shape, batch_size, per_image, way, device, repeats) for way in depthwise_ways(device)
-        ]
-        copied = {"copies": copies(shape, batch_size, device, repeats)} if per_image else {}
+        ways = []
+        for way in depthwise_ways(device):
+            try:
+                ways.append(depthwise(shape, batch_size, DEPTHWISE[kind], way, device, repeats))
+            except RuntimeError as error:
+                tqdm.write(
+                    f"{kind}, {', '.join(way.values())}: {str(error).splitlines()[0]}", file=sys.stderr
+                )
+        copied = {"copies": copies(shape, batch_size, device, repeats)} if DEPTHWISE[kind] else {}
         return {"ways": ways} | copied
 
     def measure(kind: str, shape: dict) -> dict:
         layers[kind].append(shape | times(kind, shape))
         return layers
 
-    asked = [(kind, shape) for kind in DEPTHWISE for shape in shapes("standard", DepthwiseConv2d)]
+    convolutions = shapes("standard", DepthwiseConv2d)
+    asked = [("depthwise", shape) for shape in convolutions]
     asked += [("conditional", shape) for shape in shapes("se_cond", CondConv2d)]
+    # Last, what may take long: hardly anyone has asked for as many groups as these have.
+    asked += [("depthwise_per_image", shape) for shape in convolutions]
     for kind, shape in tqdm(asked, unit="layer"):
         if not any(shape.items() <= layer.items() for layer in layers[kind]):
             yield partial(measure, kind, shape)

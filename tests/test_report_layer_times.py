@@ -33,7 +33,7 @@ def test_a_device_has_a_dash_where_only_another_was_measured(tmp_path):
     layers["depthwise"].append(layers["depthwise"][0] | {"stride": 1, "ways": [faster]})
     table = depthwise_table(loaded(tmp_path, layers), per_image=False)
     assert table.columns[3:] == ("bfloat16, channels last", "Triton, bfloat16, channels last")
-    assert [row[3:] for row in table.rows] == [("2.5 + 84.5 + 4.8", DASH), (DASH, "0.04 + 84.5 + 4.8")]
+    assert [row[3:] for row in table.rows] == [("2.5 + 84.5 + 4.8", DASH), (DASH, "0.040 + 84.5 + 4.8")]
 
 
 @pytest.mark.parametrize("table", [partial(depthwise_table, per_image=True), conditional_table])

@@ -385,6 +385,19 @@ def test_the_layers_go_on_where_they_stopped(monkeypatch):
     assert len(rest) == 2 and rest[-1] == parts[-1]
 
 
+def test_a_way_that_the_device_cannot_compute_is_left_out(monkeypatch, capsys):
+    def depthwise(shape, batch, per_image, way, *others):
+        if way["memory_format"] == "channels_last":
+            raise RuntimeError("too many groups\nfor this device")
+        return way
+
+    monkeypatch.setattr(layers, "shapes", lambda block, kind: [{"size": 8}])
+    monkeypatch.setattr(layers, "depthwise", depthwise)
+    result = next(layers.measurements(SETTINGS, CPU, {}))()
+    assert {way["memory_format"] for way in result["depthwise"][0]["ways"]} == {"contiguous"}
+    assert "depthwise, float32, channels_last, torch: too many groups\n" in capsys.readouterr().err
+
+
 def test_the_layers_table_names_every_layer_and_way():
     shape = {"in_channels": 4, "out_channels": 4, "size": 6, "stride": 1, "layers": 1}
     ways = [layers.depthwise(shape, 2, False, way, CPU, 1) for way in layers.depthwise_ways(CPU)][:2]

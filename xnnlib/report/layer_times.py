@@ -52,7 +52,7 @@ def _parts(way: dict | None) -> str:
 
 def _time(milliseconds: float) -> str:
     """One decimal; of less than one, which is what a GPU needs, two significant digits."""
-    return f"{milliseconds:.1f}" if milliseconds >= 1 else f"{milliseconds:.2g}"
+    return f"{milliseconds:.1f}" if milliseconds >= 1 else f"{milliseconds:#.2g}"
 
 
 def conditional_table(benchmarks: list[Benchmark]) -> Table:
