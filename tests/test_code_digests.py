@@ -12,7 +12,12 @@ def project(tmp_path):
 
 def test_imports_are_followed_to_the_modules_and_pins_that_count(project):
     found = code_inputs(in_folder(project), ["from xnnlib import fit\n"])
-    assert list(found) == ["torch in constraints.txt", "xnnlib.layers", "xnnlib.training"]
+    assert list(found) == [
+        "torch in constraints.txt",
+        "xnnlib.compiling",
+        "xnnlib.layers",
+        "xnnlib.training",
+    ]
     assert found["torch in constraints.txt"] == "2.13.0"
 
 

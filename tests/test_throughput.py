@@ -204,7 +204,9 @@ def test_what_fails_leaves_one_line_without_places(tmp_path):
 
 def test_a_process_that_ends_without_a_result_is_an_error(monkeypatch):
     monkeypatch.setattr(throughput.sys, "executable", "false")
-    assert throughput.measured({"id": "copy"}, SETTINGS) == {"error": "its process ended with status 1"}
+    assert throughput.measured({"id": "copy", "kind": "copy"}, SETTINGS) == {
+        "error": "its process ended with status 1"
+    }
 
 
 # The file
