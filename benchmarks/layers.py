@@ -106,7 +106,7 @@ def depthwise(
     like = {"device": device, "dtype": getattr(torch, way["precision"])}
     images, channels, size, stride = batch_size, shape["in_channels"], shape["size"], shape["stride"]
     if per_image and way["kernels"] == "torch":
-        images, channels, per_image = 1, images * channels, False
+        images, channels = 1, images * channels
     filters = torch.randn(images if per_image else 1, channels, 3, 3, **like)
     x, gradient = (
         torch.randn(images, channels, side, side, **like).contiguous(

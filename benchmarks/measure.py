@@ -124,9 +124,8 @@ def part_way(block: str, taken: list[str], settings: dict, device: torch.device)
     if "bfloat16" not in taken:
         recipe = replace(recipe, precision="float32")
     layout = memory_format(block) if "channels_last" in taken else torch.contiguous_format
-    options = OPTIONS if "compiled" in taken else None
-    if "graphs" in taken:
-        options = OPTIONS | {"triton.cudagraphs": True}
+    graphs = {"triton.cudagraphs": True} if "graphs" in taken else {}
+    options = OPTIONS | graphs if "compiled" in taken else None
     network = Network(block, settings["num_classes"])
     if "triton" in taken:
         network = importlib.import_module("triton_depthwise").with_triton(network)
