@@ -5,6 +5,8 @@ PYTHON ?= python3
 SNAKEMAKE_ARGS ?=
 # What to do with trained runs that are stale: keep or retrain. Nothing: quick trains them again, others ask.
 STALE ?=
+# Which campaign: a list of runs.
+LIST ?= profiles/campaign.yaml
 
 SHELL := /bin/bash
 BIN := $(CURDIR)/.venv/bin
@@ -38,8 +40,8 @@ reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|tenth|p
 status: $(STAMP)  ## what is stale in each profile, and why
 	@python tools/staleness.py status
 
-campaign: $(STAMP)  ## the full-scale runs, in order, within MINUTES; goes on where it stopped
-	@python tools/campaign.py profiles/campaign.yaml $(if $(MINUTES),--minutes $(MINUTES))
+campaign: $(STAMP)  ## the runs of LIST (all at full scale), in order, within MINUTES; goes on where it stopped
+	@python tools/campaign.py $(LIST) $(if $(MINUTES),--minutes $(MINUTES))
 
 benchmark: $(STAMP)  ## training speed here, in three parts of MINUTES each; goes on where it stopped
 	@for part in throughput steps layers; do \

@@ -77,6 +77,16 @@ def test_the_papers_campaign_asks_for_what_there_is(tmp_path):
     assert [entry["results"] for entry in entries][:3] == ["paper", "paper-reference", "paper"]
 
 
+def test_the_experiments_at_the_scale_of_a_cpu_change_one_size_of_what_they_are_compared_with(tmp_path):
+    entries = campaign.read(ROOT / "profiles" / "campaign-small.yaml")
+    base, *others = campaign.jobs(entries, tmp_path, ROOT / "profiles", best=None)
+    unchanged = base.settings().recorded()
+    for job in others:
+        asked = job.settings().recorded()
+        changed = {name for name in asked if asked[name] != unchanged[name]} - {"profile", "seed"}
+        assert len(changed) == (job.folder.parent.name != "small"), job.folder
+
+
 ENTRY = {"results": "x", "base": "quick", "blocks": ["se"], "seeds": [0]}
 
 
