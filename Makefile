@@ -14,10 +14,14 @@ STAMP := .venv/.installed
 BOOK_PROFILE = $(shell sed -n 's/^ *paper_profile: *//p' _config.yml)
 REPORTS := $(addprefix notebooks/,design.ipynb results.ipynb implementation.ipynb explore.ipynb)
 
+# A process of tests for each core, of 1 GB each.
+PARALLEL := -n logical --maxprocesses=4
+
 export PATH := $(BIN):$(PATH)
 export XNNLIB_CACHE := $(CURDIR)/.cache
-# Only the environment's own packages.
-unexport PYTHONPATH PYTHONHOME
+# Only the environment's own packages; and their bytecode is kept, as each import of torch would compile
+# thousands of modules again where images of containers forbid it.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup reproduce status dag campaign benchmark book pdf verify release figures test lint format clean
 
@@ -72,13 +76,13 @@ dag: $(STAMP)  ## draw the graph of the steps for the book again
 	@python tools/draw_graph.py
 
 test: lint  ## pytest, nbval on every notebook, a cold book build with warnings as errors, its pages and PDF
-	@pytest
+	@pytest $(PARALLEL) --dist worksteal
 	@rm -rf _build/test && mkdir -p _build/test && cp -R figures _build/test/figures
-	@pytest --nbval --nbval-current-env --nbval-cell-timeout=300 $(REPORTS)
+	@pytest $(PARALLEL) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 $(REPORTS)
 	@diff -r figures _build/test/figures || { echo "error: the notebooks draw other figures; run: make figures" >&2; exit 1; }
 	@XNNLIB_TINY=1 pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/train.ipynb
 	@jupyter-book build . --all -W --keep-going --quiet --path-output _build/test
-	@XNNLIB_BOOK=_build/test/_build/html pytest tests/check_pages.py tests/check_pdf.py
+	@XNNLIB_BOOK=_build/test/_build/html pytest $(PARALLEL) --dist worksteal tests/check_pages.py tests/check_pdf.py
 
 lint: $(STAMP)  ## ruff: rules and format
 	@ruff check

@@ -1,5 +1,9 @@
 import os
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers have a core each. Where the threads of several share one, they wait for each other by turning.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import matplotlib
 import pytest
 import torch
