@@ -25,6 +25,11 @@ from xnnlib.verify import write_checksums
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def in_project(path: Path) -> Path:
+    """As seen from the project's root if it is below it: notebooks are shipped with what they were given."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
 def run(job: Job, logs: Path, deadline: float) -> str:
     """Run one job; "" if it went well, else what happened: "stopped" or "failed"."""
     log = logs / f"{job.folder.parent.name}-{job.folder.name}.ipynb"
@@ -34,9 +39,10 @@ def run(job: Job, logs: Path, deadline: float) -> str:
         # As `make reproduce` does: where the code is no checkout, this alone says what code made a run.
         asked = parameters(job.base.stem, job.base_parameters())
         write_note(job.folder / NOTE, training_code(in_folder(ROOT)) | asked)
-    command = [sys.executable, "-m", "papermill", ROOT / "notebooks" / "train.ipynb", log, "-k", "python3"]
-    command += ["--no-progress-bar", "--log-level", "WARNING", "--stderr-file", "-", "-f", job.base]
-    for name, value in (job.parameters | {"run_dir": job.folder}).items():
+    command = [sys.executable, "-m", "papermill", "notebooks/train.ipynb", in_project(log), "-k", "python3"]
+    command += ["--no-progress-bar", "--log-level", "WARNING", "--stderr-file", "-"]
+    command += ["-f", in_project(job.base)]
+    for name, value in (job.parameters | {"run_dir": in_project(job.folder)}).items():
         command += ["-p", name, str(value)]
     # A session of its own: Ctrl-C is for the kernel, which saves, not for papermill, which would end it.
     process = subprocess.Popen([str(part) for part in command], cwd=ROOT, start_new_session=True)
