@@ -54,6 +54,16 @@ def test_a_missing_and_an_additional_file_fail(copy, capsys):
     assert problems == {"standard-seed0/epochs.csv": "missing", "standard-seed0/other.csv": "no checksum"}
 
 
+def test_a_device_without_bfloat16_evaluates_in_float32(copy, monkeypatch):
+    edit_record(copy, lambda record: record["recipe"].update(precision="bfloat16"))
+    used, plain = [], verify.evaluate
+    monkeypatch.setattr(verify, "evaluate", lambda *given: used.append(given[2].precision) or plain(*given))
+    for has, precision in ((False, "float32"), (True, "bfloat16")):
+        monkeypatch.setattr(verify.runtime, "has_bfloat16", lambda device, has=has: has)
+        assert verify.main([str(copy)]) == 0
+        assert used.pop() == precision
+
+
 def edit_record(copy, change):
     path = copy / "standard-seed0" / "record.json"
     record = json.loads(path.read_text())

@@ -8,6 +8,7 @@ Of a profile with several seeds not every run need come with its weights; the ve
 import argparse
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -64,6 +65,8 @@ def check_run(run: Run, dataset: Dataset) -> tuple[str, str, str]:
         return "-", "-", "FAILED: other data than the record's"
     device = runtime.pick_device()
     recipe = Recipe(**run.record["recipe"])
+    if not runtime.has_bfloat16(device):
+        recipe = replace(recipe, precision="float32")  # a device without bfloat16 would only imitate it
     loss, top1 = evaluate(load_trained(run, device), dataset.val.to(device), recipe, device)
     verdict = judge(run.record["last"], loss, top1, len(dataset.val))
     return f"{top1:.2f}", f"{loss:.4f}", verdict
