@@ -1,7 +1,7 @@
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # The workers have a core each. Where the threads of several share one, they wait for each other by turning.
+    # The workers have a core each; threads of several on one core would spend their time waiting for another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import matplotlib
