@@ -8,7 +8,13 @@ from report_runs import write_run
 
 from xnnlib.complexity import count, total
 from xnnlib.errors import UserError
-from xnnlib.report.campaign import campaign_numbers, experiment_table, load_campaign, recipe_table
+from xnnlib.report.campaign import (
+    campaign_numbers,
+    experiment_numbers,
+    experiment_table,
+    load_campaign,
+    recipe_table,
+)
 from xnnlib.report.summary import millions
 from xnnlib.spec import NetworkSpec
 
@@ -89,8 +95,16 @@ def test_what_was_run_is_compared(project):
     assert row(recipe_table(groups), "paper", "paper", "3", "validation", "B")[5:] == (
         *("2 of 2", "44.4 ± 12.7"),
     )
-    # 43.4 + 4 against the mean of 43.4 and 45.4: one seed has no interval.
-    assert row(experiment_table(groups), "B", "R 2")[4:] == ("1 of 1", "47.4", "+3.0")
+    # 43.4 + 4 against the mean of 43.4 and 45.4, whose standard deviation it is taken to have: 1.414.
+    assert row(experiment_table(groups), "B", "R 2")[4:] == ("1 of 1", "47.4", "+3.0 ± 22.0")
+    numbers = experiment_numbers(groups)
+    assert numbers["r-2.se.top1_gain"].text == "+3.0 ± 22.0"
+    assert numbers["r-2.se.top1_gain"].source == ", ".join(
+        f"results/{run}" for run in ("r-2/se-seed0", "paper/se-seed0", "paper/se-seed1")
+    )
+    assert (numbers["paper.se.top1"].text, numbers["paper.se.seeds"].text) == ("44.4 ± 12.7", "2")
+    assert numbers["paper.se.precision"].text == "bfloat16"
+    assert "paper.se.top1_gain" not in numbers and "paper.standard.top1" not in numbers
     numbers = campaign_numbers(groups)
     assert numbers["campaign.complete"].text == "7"
     assert numbers["campaign.experiments_complete"].text == "1"

@@ -5,6 +5,7 @@ from statistics import variance
 
 import pytest
 from report_runs import write_run
+from scipy.stats import linregress
 
 from xnnlib import complexity
 from xnnlib.errors import UserError
@@ -142,8 +143,18 @@ def test_the_interval_of_a_difference_is_welchs(values, baseline):
     assert covered(half_width / sqrt(first + second), degrees) == pytest.approx(0.95)
 
 
+@pytest.mark.parametrize("many", [[1.0, 3.0], [22.1, 22.7, 23.0, 25.0]])
+def test_one_run_is_taken_to_vary_as_much_as_those_it_is_compared_with(many):
+    # The slope of a line through both samples, at 0 and at 1, is their difference; its error is pooled.
+    line = linregress([0.0] * len(many) + [1.0], [*many, 30.0])
+    for values, baseline, sign in (([30.0], many, 1), (many, [30.0], -1)):
+        gain, half_width = difference(values, baseline)
+        assert gain == pytest.approx(sign * line.slope)
+        assert covered(half_width / line.stderr, len(many) - 1) == pytest.approx(0.95)
+
+
 def test_one_value_has_no_interval_and_equal_ones_an_empty_one():
     assert estimate([3.0]) == (3.0, None)
-    assert difference([5.0], [3.0, 4.0]) == (1.5, None)
+    assert difference([5.0], [3.0]) == (2.0, None)
     assert estimate([3.0, 3.0]) == (3.0, 0.0)
     assert difference([5.0, 5.0], [3.0, 3.0, 3.0]) == (2.0, 0.0)

@@ -1,7 +1,7 @@
 """Assemble one archive of everything that a reader needs to check the paper: `make release`.
 
 It holds the built book with its PDF, the records and weights of the profile shown, the records of the one
-beside it and of the campaign, the notebooks and the licences. Built twice from the same commit, in whatever
+beside it and of the campaigns, the notebooks and the licences. Built twice from the same commit, in whatever
 folder, it has the same bytes.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from xnnlib.bundles import write_bundle
 from xnnlib.records import EPOCHS, RECORD
 from xnnlib.report import BESIDE
-from xnnlib.report.campaign import load_campaign
+from xnnlib.report.campaign import LIST, SMALL_LIST, load_campaign
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "_build" / "release" / "_build" / "html"
@@ -26,7 +26,8 @@ def contents(profile: str) -> dict[str, Path]:
     shown = (f"results/{profile}", f"results/{BESIDE}")
     folders = {"book": BOOK} | {name: ROOT / name for name in (*FOLDERS, *shown)}
     found = {name: ROOT / name for name in FILES} | {"paper.pdf": BOOK / "paper.pdf"}
-    for run in (run for group in load_campaign(ROOT) for run in group.runs):
+    groups = [group for name in (LIST, SMALL_LIST) for group in load_campaign(ROOT, name)]
+    for run in (run for group in groups for run in group.runs):
         for file in (run.path / name for name in (RECORD, EPOCHS, "train.ipynb")):
             found[file.relative_to(ROOT).as_posix()] = file
     for name, folder in folders.items():

@@ -232,10 +232,11 @@ class Profile:
         extension = [file.read_text(encoding="utf-8") for file in self.root.glob("book/_ext/*.py")]
         reports = [f"_build/{self.name}/source/notebooks/{report}.ipynb" for report in NOTEBOOKS]
         sources = ("_config.yml", "_toc.yml", "references.bib", "constraints.txt", "book/**/*")
-        sources += ("benchmarks/results/*/*.json", "profiles/campaign.yaml", "profiles/paper.yaml")
+        lists = ("profiles/campaign.yaml", "profiles/campaign-small.yaml")
+        sources += ("benchmarks/results/*/*.json", *lists, "profiles/paper.yaml", "profiles/small.yaml")
         sources += (f"results/{BESIDE}/*/[!.]*",)
-        campaign = yaml.safe_load(self.read("profiles/campaign.yaml") or "[]")
-        sources += tuple(f"results/{entry['results']}*/*/record.json" for entry in campaign)
+        entries = [entry for name in lists for entry in yaml.safe_load(self.read(name) or "[]")]
+        sources += tuple(f"results/{entry['results']}*/*/record.json" for entry in entries)
         return code_inputs(self.read, extension) | self._files(*sources, *reports) | self._run_folders()
 
     def _summary(self) -> Inputs:

@@ -31,7 +31,7 @@ import xnnlib
 from xnnlib.errors import UserError
 from xnnlib.records import Run, load_runs
 from xnnlib.report import BESIDE
-from xnnlib.report.campaign import campaign_numbers, load_campaign
+from xnnlib.report.campaign import SMALL_LIST, campaign_numbers, experiment_numbers, load_campaign
 from xnnlib.report.numbers import Numbers, beside_numbers, numbers
 from xnnlib.report.scaling import scaling_numbers
 from xnnlib.report.speed import speed_numbers
@@ -61,12 +61,14 @@ def load_records(app: Sphinx, config: Config) -> None:
         app.paper_beside = load_runs(results, BESIDE)
         app.paper_benchmarks = load_benchmarks(root / "benchmarks" / "results")
         app.paper_campaign = load_campaign(root)
+        app.paper_experiments = load_campaign(root, SMALL_LIST)
     except UserError as error:
         refuse(str(error))
     runs, benchmarks = app.paper_runs, app.paper_benchmarks
     app.paper_notebooks = runs if config.paper_profile == BESIDE else runs + app.paper_beside
     found = numbers(runs) | scaling_numbers(runs) | speed_numbers(benchmarks)
     found |= beside_numbers(app.paper_beside) | campaign_numbers(app.paper_campaign)
+    found |= experiment_numbers(app.paper_experiments)
     app.paper_numbers = Numbers(found)
     if config.paper_profile != "paper":
         facts = FACTS.format_map({key: number.text for key, number in app.paper_numbers.items()})

@@ -22,7 +22,7 @@ logger = getLogger(__name__)
 PROVENANCE = "book/provenance"
 # What a reader must find in the text: if a run makes one of them, some page quotes it.
 HEADLINE = tuple(key.format(block) for block in BLOCKS for key in ("{}.top1", "macs.{}", "coefficients.{}"))
-_PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
+_PLACEHOLDER = re.compile(r"\{([\w.-]+)\}")
 
 
 class BoundNumber(nodes.inline):

@@ -38,7 +38,7 @@ def typed_numbers(doctree: nodes.document, exceptions: list[re.Pattern]) -> list
             found += [(node, number.rstrip(".,:")) for number in _NUMBER.findall(text)]
     for image in doctree.findall(nodes.image):
         # The text as it is written, with the keys of its numbers in braces.
-        text = re.sub(r"\{[\w.]+\}", " ", image.get("alt", ""))
+        text = re.sub(r"\{[\w.-]+\}", " ", image.get("alt", ""))
         for exception in exceptions:
             text = exception.sub(" ", text)
         found += [(image, number.rstrip(".,:")) for number in _NUMBER.findall(text)]

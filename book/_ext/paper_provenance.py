@@ -16,11 +16,12 @@ from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.records import Run
 from xnnlib.report import BESIDE
+from xnnlib.report.campaign import LIST, SMALL_LIST
 
 # What stands for the benchmarks of speed and all their results.
 BENCHMARK, LAYERS, STEPS = (f"benchmarks/{name}.py" for name in ("throughput", "layers", "steps"))
 BESIDE_RUNS = f"the runs of {BESIDE}"
-CAMPAIGN = "profiles/campaign.yaml and the records of its runs"
+CAMPAIGN, EXPERIMENTS = (f"{name} and the records of its runs" for name in (LIST, SMALL_LIST))
 # Each table and figure by its name: the notebook that makes it, if one does, and from what, where that is not
 # the runs.
 ARTEFACTS = {
@@ -37,6 +38,7 @@ ARTEFACTS = {
     "table-operations": ("notebooks/implementation", "xnnlib.complexity"),
     "table-costs": ("notebooks/implementation", "xnnlib.complexity"),
     "figure-costs": ("notebooks/implementation", "xnnlib.complexity"),
+    "table-experiments-small": ("", EXPERIMENTS),
     "table-recipes": ("", CAMPAIGN),
     "table-experiments": ("", CAMPAIGN),
     "table-speed": ("", BENCHMARK),
@@ -81,10 +83,10 @@ def link_figures(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def run_links(env: BuildEnvironment, source: str) -> list[nodes.Node]:
-    """A number's source, with the run folders in it linked to the notebooks that trained them."""
+    """A number's source, with the run folders in it linked to the notebooks that trained them, if shown."""
     found: list[nodes.Node] = []
     for part in re.split(r"((?<!/)results/[\w./-]+|https://\S+)", source):
-        if part.startswith("results/"):
+        if part in map(_folder, env.app.paper_notebooks):
             found.append(page_link(env, part, f"{part}/train"))
         elif part.startswith("https://"):
             found.append(nodes.reference("", part, refuri=part))

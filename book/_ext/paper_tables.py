@@ -26,6 +26,7 @@ TABLES = {
     "many-passes": lambda app: tables.fit_table(app.paper_beside),
     "recipes": lambda app: campaign.recipe_table(app.paper_campaign),
     "experiments": lambda app: campaign.experiment_table(app.paper_campaign),
+    "experiments-small": lambda app: campaign.experiment_table(app.paper_experiments),
     "scaling": lambda app: scaling_table(app.paper_runs),
     "speed": lambda app: throughput.speed_table(app.paper_benchmarks),
     "roofline": lambda app: throughput.roofline_table(app.paper_benchmarks),

@@ -1,4 +1,4 @@
-"""The full-scale campaign as tables: its recipes, and the experiments that change the network.
+"""Campaigns as tables: the recipes of the full-scale one, and the experiments that change the network.
 
 A row is one block in one folder of the list, with as many of its seeds as are complete; what was not run
 is in the tables too, with what it costs.
@@ -11,8 +11,8 @@ from xnnlib import complexity
 from xnnlib.campaign import Job, best_changes, jobs, read
 from xnnlib.errors import UserError
 from xnnlib.records import Run, load_run
-from xnnlib.report.numbers import Number
-from xnnlib.report.settings import TITLES, letter
+from xnnlib.report.numbers import Number, run_source
+from xnnlib.report.settings import TITLES, letter, shared
 from xnnlib.report.speed import WAITING
 from xnnlib.report.summary import difference, estimate, millions, text, top1_digits
 from xnnlib.report.tables import NOT_RUN, Table
@@ -20,8 +20,10 @@ from xnnlib.settings import Settings
 from xnnlib.spec import NetworkSpec
 
 LIST = "profiles/campaign.yaml"
+# What a CPU can run of the experiments.
+SMALL_LIST = "profiles/campaign-small.yaml"
 # The entries that the text compares.
-PAPER, REFERENCE, TUNED = "paper", "paper-reference", "tuned"
+REFERENCE, TUNED = "paper-reference", "tuned"
 # Which parameters of a network an experiment may change, as the paper writes them.
 SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Ne / Ni", "width": "width x"}
 # What a record's parameters may differ in from what the list asks.
@@ -65,13 +67,13 @@ class Group(NamedTuple):
         return text(estimate(self.top1), top1_digits(self.runs)) if self.runs else NOT_RUN
 
 
-def load_campaign(root: Path) -> list[Group]:
-    """The campaign of the project in `root`, in the order of its list.
+def load_campaign(root: Path, list_file: str = LIST) -> list[Group]:
+    """The campaign of the project in `root`, in the order of its list, LIST or SMALL_LIST.
 
     Raises UserError on a list or a record that cannot be read, and on a run that is not what the list asks.
     """
     results = root / "results"
-    entries = read(root / LIST)
+    entries = read(root / list_file)
 
     undecided = set()
 
@@ -88,7 +90,7 @@ def load_campaign(root: Path) -> list[Group]:
         key = (settings.profile, settings.block)
         waits_for = job.best_of if job.best_of in undecided else ""
         group = groups.get(key, Group(settings.profile, settings, waits_for, 0, [], 0))
-        run = _run(job, settings)
+        run = _run(job, settings, list_file)
         diverged = run is not None and "diverged" in run.record
         complete = [run] if run is not None and run.record.get("complete") else []
         groups[key] = group._replace(
@@ -97,7 +99,7 @@ def load_campaign(root: Path) -> list[Group]:
     return list(groups.values())
 
 
-def _run(job: Job, settings: Settings) -> Run | None:
+def _run(job: Job, settings: Settings, list_file: str) -> Run | None:
     """The run in the job's folder, if there is one; it must be what the list asks."""
     if not (job.folder / "record.json").exists():
         return None
@@ -106,8 +108,8 @@ def _run(job: Job, settings: Settings) -> Run | None:
     for name in asked:
         if name not in FREE and found.get(name, asked[name]) != asked[name]:
             raise UserError(
-                f"{job.folder} was trained with {name} {found[name]!r}, and {LIST} asks for {asked[name]!r}; "
-                "delete the folder, or make the list say what was run."
+                f"{job.folder} was trained with {name} {found[name]!r}, and {list_file} asks for "
+                f"{asked[name]!r}; delete the folder, or make the list say what was run."
             )
     return run
 
@@ -138,12 +140,20 @@ def _recipe(group: Group) -> str:
 def experiment_table(groups: list[Group]) -> Table:
     """Each change of the network: what it costs, and what it brings against the same block unchanged."""
     columns = ("Block", "Change", "MACs", "Coefficients", "Seeds", "Top-1, last epoch (%)", "Gain (points)")
-    unchanged = {group.settings.block: group for group in groups if group.name == PAPER}
     rows = []
-    for block, base in unchanged.items():
+    for block, base in _unchanged(groups).items():
         varied = [group for group in groups if group.varies_network and group.settings.block == block]
         rows += [_experiment_row(group, base) for group in [base, *varied] if varied]
     return Table(columns, "llrrlrr", tuple(rows))
+
+
+def _unchanged(groups: list[Group]) -> dict[str, Group]:
+    """What the experiments of a block are compared with: the first on the list with the paper's network."""
+    unchanged: dict[str, Group] = {}
+    for group in groups:
+        if not group.varies_network:
+            unchanged.setdefault(group.settings.block, group)
+    return unchanged
 
 
 def _experiment_row(group: Group, base: Group) -> tuple[str, ...]:
@@ -165,6 +175,26 @@ def _gain(group: Group | None, base: Group | None) -> str:
     if not (group and base and group.runs and base.runs):
         return ""
     return text(difference(group.top1, base.top1), top1_digits(group.runs + base.runs), signed=True)
+
+
+def experiment_numbers(groups: list[Group]) -> dict[str, Number]:
+    """Of the experiments that were run and what they are compared with: `small-width-0.75.se.top1_gain`."""
+    values = {}
+    for group in (group for group in groups if group.runs):
+        base = _unchanged(groups)[group.settings.block]
+        found = {
+            "seeds": str(len(group.runs)),
+            "epochs": shared(group.runs, lambda run: run.record["epochs"]),
+            "precision": shared(group.runs, lambda run: run.record["recipe"]["precision"]),
+            "top1": group.accuracy(),
+        }
+        sources = group.runs
+        if group.varies_network and base.runs:
+            found["top1_gain"] = _gain(group, base)
+            sources = group.runs + base.runs
+        key = f"{group.name}.{group.settings.block}"
+        values |= {f"{key}.{name}": Number(value, run_source(sources)) for name, value in found.items()}
+    return values
 
 
 def campaign_numbers(groups: list[Group]) -> dict[str, Number]:

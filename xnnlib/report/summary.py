@@ -31,11 +31,15 @@ def difference(values: list[float], baseline: list[float]) -> Estimate:
     """The difference of two means, `values` less `baseline`, with its 95 % confidence interval.
 
     The samples are taken as independent with unequal variances (Welch, "The generalization of
-    'Student's' problem", 1947). None where either has one value.
+    'Student's' problem", 1947). A single value cannot say how much it varies: it is taken to vary as much as
+    the other sample (Student's t with a pooled variance). None where both have one value.
     """
     gain = mean(values) - mean(baseline)
-    if min(len(values), len(baseline)) == 1:
+    fewer, more = sorted((values, baseline), key=len)
+    if len(more) == 1:
         return Estimate(gain, None)
+    if len(fewer) == 1:
+        return Estimate(gain, estimate(more).half_width * sqrt(len(more) + 1))
     if len(set(values)) == len(set(baseline)) == 1:
         return Estimate(gain, 0.0)  # where nothing varies, Welch's degrees of freedom are 0 / 0
     interval = stats.ttest_ind(values, baseline, equal_var=False).confidence_interval()
