@@ -141,7 +141,9 @@ def test_a_page_opens_without_complaint(site, browser, page, width):
     if width == "desktop":
         complaints += [f"a table wider than the text: {text!r}" for text in tab.evaluate(WIDE_TABLES)]
     complaints += [f"cut off: {text!r}" for text in tab.evaluate(CUT_OFF)]
-    for violation in Axe().run(tab, options={"preload": False}).response["violations"]:
+    # Colours are the same at every width, and to compare them is most of the work.
+    options = {"preload": False, "rules": {"color-contrast": {"enabled": width == "desktop"}}}
+    for violation in Axe().run(tab, options=options).response["violations"]:
         if violation["impact"] in ("serious", "critical"):
             places = [node["target"] for node in violation["nodes"][:3]]
             complaints.append(f"{violation['id']}: {violation['help']}: {places}")
