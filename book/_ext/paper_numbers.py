@@ -22,7 +22,8 @@ logger = getLogger(__name__)
 PROVENANCE = "book/provenance"
 # What a reader must find in the text: if a run makes one of them, some page quotes it.
 HEADLINE = tuple(key.format(block) for block in BLOCKS for key in ("{}.top1", "macs.{}", "coefficients.{}"))
-_PLACEHOLDER = re.compile(r"\{([\w.-]+)\}")
+# A number by its key in a sentence that is no page's own: a claim, the alternative text of a figure.
+PLACEHOLDER = re.compile(r"\{([\w.-]+)\}")
 
 
 class BoundNumber(nodes.inline):
@@ -60,7 +61,7 @@ def bound(env: BuildEnvironment, key: str, location: object) -> nodes.Node:
 
 def bound_text(env: BuildEnvironment, text: str, location: object) -> list[nodes.Node]:
     """The nodes of a text in which `{key}` stands for a number."""
-    parts = _PLACEHOLDER.split(text)
+    parts = PLACEHOLDER.split(text)
     found = [bound(env, part, location) if odd % 2 else nodes.Text(part) for odd, part in enumerate(parts)]
     return [node for node in found if node.astext()]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from docutils import nodes
 from paper_guard import refuse
-from paper_numbers import BoundNumber, report
+from paper_numbers import PLACEHOLDER, BoundNumber, report
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -38,7 +38,7 @@ def typed_numbers(doctree: nodes.document, exceptions: list[re.Pattern]) -> list
             found += [(node, number.rstrip(".,:")) for number in _NUMBER.findall(text)]
     for image in doctree.findall(nodes.image):
         # The text as it is written, with the keys of its numbers in braces.
-        text = re.sub(r"\{[\w.-]+\}", " ", image.get("alt", ""))
+        text = PLACEHOLDER.sub(" ", image.get("alt", ""))
         for exception in exceptions:
             text = exception.sub(" ", text)
         found += [(image, number.rstrip(".,:")) for number in _NUMBER.findall(text)]
