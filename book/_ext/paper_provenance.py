@@ -14,9 +14,9 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from xnnlib.records import Run
 from xnnlib.report import BESIDE
 from xnnlib.report.campaign import LIST, SMALL_LIST
+from xnnlib.report.numbers import run_source
 
 # What stands for the benchmarks of speed and all their results.
 BENCHMARK, LAYERS, STEPS = (f"benchmarks/{name}.py" for name in ("throughput", "layers", "steps"))
@@ -85,8 +85,9 @@ def link_figures(app: Sphinx, doctree: nodes.document) -> None:
 def run_links(env: BuildEnvironment, source: str) -> list[nodes.Node]:
     """A number's source, with the run folders in it linked to the notebooks that trained them, if shown."""
     found: list[nodes.Node] = []
+    shown = {run_source([run]) for run in env.app.paper_notebooks}
     for part in re.split(r"((?<!/)results/[\w./-]+|https://\S+)", source):
-        if part in map(_folder, env.app.paper_notebooks):
+        if part in shown:
             found.append(page_link(env, part, f"{part}/train"))
         elif part.startswith("https://"):
             found.append(nodes.reference("", part, refuri=part))
@@ -117,8 +118,8 @@ class Provenance(SphinxDirective):
     def _artefacts(self):
         rows, benchmarks = [], self.env.app.paper_benchmarks
         made = {
-            "": ", ".join(_folder(run) for run in self.env.app.paper_runs),
-            BESIDE_RUNS: ", ".join(_folder(run) for run in self.env.app.paper_beside),
+            "": run_source(self.env.app.paper_runs),
+            BESIDE_RUNS: run_source(self.env.app.paper_beside),
             BENCHMARK: "; ".join([BENCHMARK, *(found.source for found in benchmarks)]),
             STEPS: "; ".join([STEPS, *(found.steps_source for found in benchmarks if found.steps)]),
             LAYERS: "; ".join([LAYERS, *(found.layers_source for found in benchmarks if found.layers)]),
@@ -135,7 +136,7 @@ class Provenance(SphinxDirective):
             record = run.record
             data, device = record["dataset"], record["device"]
             cells = (
-                run_links(self.env, _folder(run)),
+                run_links(self.env, run_source([run])),
                 record["block"],
                 str(record["seed"]),
                 f"{record['recipe']['name']}, {record['epochs']} epochs",
@@ -143,7 +144,7 @@ class Provenance(SphinxDirective):
                 f"{device['name']}, {record['started'][:10]}",
                 self._commit(record["commit"]),
             )
-            rows.append((nodes.make_id(f"run-{_folder(run)}"), cells))
+            rows.append((nodes.make_id(f"run-{run_source([run])}"), cells))
         return ("Run folder", "Block", "Seed", "Recipe", "Data, fingerprint", "Device, day", "Commit"), rows
 
     def _commit(self, commit: str) -> str | list[nodes.Node]:
@@ -160,10 +161,6 @@ class Provenance(SphinxDirective):
             for key, number in sorted(numbers.items())
         ]
         return ("Number", "Value", "From"), rows
-
-
-def _folder(run: Run) -> str:
-    return "/".join(run.path.parts[-3:])
 
 
 def setup(app: Sphinx) -> None:

@@ -179,9 +179,8 @@ def _gain(group: Group | None, base: Group | None) -> str:
 
 def experiment_numbers(groups: list[Group]) -> dict[str, Number]:
     """Of the experiments that were run and what they are compared with: `small-width-0.75.se.top1_gain`."""
-    values = {}
+    unchanged, values = _unchanged(groups), {}
     for group in (group for group in groups if group.runs):
-        base = _unchanged(groups)[group.settings.block]
         found = {
             "seeds": str(len(group.runs)),
             "epochs": shared(group.runs, lambda run: run.record["epochs"]),
@@ -189,7 +188,8 @@ def experiment_numbers(groups: list[Group]) -> dict[str, Number]:
             "top1": group.accuracy(),
         }
         sources = group.runs
-        if group.varies_network and base.runs:
+        base = unchanged.get(group.settings.block)
+        if group.varies_network and base and base.runs:
             found["top1_gain"] = _gain(group, base)
             sources = group.runs + base.runs
         key = f"{group.name}.{group.settings.block}"
