@@ -14,7 +14,7 @@ STAMP := .venv/.installed
 BOOK_PROFILE = $(shell sed -n 's/^ *paper_profile: *//p' _config.yml)
 REPORTS := $(addprefix notebooks/,design.ipynb results.ipynb implementation.ipynb explore.ipynb)
 
-# A process of tests for each core, of 1 GB each.
+# A process of tests for each core, at most four: each takes 1 GB.
 PARALLEL := -n logical --maxprocesses=4
 
 export PATH := $(BIN):$(PATH)
