@@ -41,8 +41,8 @@ reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|tenth|p
 	esac
 	@test ! -f _build/$(PROFILE)/_build/html/index.html || echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
 
-status: $(STAMP)  ## what is stale in each profile, and why
-	@python tools/staleness.py status
+status: $(STAMP)  ## what is stale in each profile and campaign, and why
+	@python tools/status.py
 
 campaign: $(STAMP)  ## the runs of LIST (all at full scale), in order, within MINUTES; goes on where it stopped
 	@python tools/campaign.py $(LIST) $(if $(MINUTES),--minutes $(MINUTES))

@@ -155,21 +155,9 @@ def test_a_run_that_goes_on_keeps_the_note_of_its_beginning(project, checkpoint)
 def test_code_that_cannot_be_read_is_one_line(project, monkeypatch, capsys, code, told):
     (project / "xnnlib/layers.py").write_text(code)
     monkeypatch.chdir(project)
-    assert main(["status"]) == 2
+    assert main(["begin", "quick", "design"]) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error: ") and printed.count("\n") == 1 and told in printed
-
-
-def test_the_status_of_every_profile_is_printed(project, monkeypatch, capsys):
-    with open(project / "profiles/runs.yaml", "a") as plan:
-        plan.write("paper:\n  blocks: [se]\n  seeds: [0, 1]\n")
-    (project / "profiles/paper.yaml").write_text("dataset: shapes\n")
-    replace(project / "xnnlib/images.py", "0", "1")
-    monkeypatch.chdir(project)
-    assert main(["status"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["quick:", "  data             stale: xnnlib.images changed"]
-    assert lines[-1] == "paper: nothing made yet"
 
 
 @pytest.mark.parametrize("profile", yaml.safe_load((ROOT / "profiles/runs.yaml").read_text()))

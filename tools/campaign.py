@@ -15,7 +15,7 @@ from pathlib import Path
 
 from code_digests import in_folder
 from kernels import GRACE, end_papermill
-from staleness import NOTE, goes_on, parameters, training_code, write_note
+from staleness import NOTE, Inputs, goes_on, parameters, training_code, write_note
 
 from xnnlib.campaign import Job, best_changes, check, jobs, read
 from xnnlib.errors import UserError
@@ -30,6 +30,11 @@ def in_project(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
+def made_from(job: Job) -> Inputs:
+    """What a run of the list is made from today: the code, and the profile that it is based on."""
+    return training_code(in_folder(ROOT)) | parameters(job.base.stem, job.base_parameters())
+
+
 def run(job: Job, logs: Path, deadline: float) -> str:
     """Run one job; "" if it went well, else what happened: "stopped" or "failed"."""
     log = logs / f"{job.folder.parent.name}-{job.folder.name}.ipynb"
@@ -37,8 +42,7 @@ def run(job: Job, logs: Path, deadline: float) -> str:
     job.folder.mkdir(parents=True, exist_ok=True)
     if not goes_on(job.folder):
         # As `make reproduce` does: where the code is no checkout, this alone says what code made a run.
-        asked = parameters(job.base.stem, job.base_parameters())
-        write_note(job.folder / NOTE, training_code(in_folder(ROOT)) | asked)
+        write_note(job.folder / NOTE, made_from(job))
     command = [sys.executable, "-m", "papermill", "notebooks/train.ipynb", in_project(log), "-k", "python3"]
     command += ["--no-progress-bar", "--log-level", "WARNING", "--stderr-file", "-"]
     command += ["-f", in_project(job.base)]

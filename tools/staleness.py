@@ -5,7 +5,7 @@ begins: the code that it imports, its notebook, its parameters, the pins of its 
 fingerprint. It is stale when one of these is another today. A run has its note in its own folder; one that
 has none is judged by the commit that its record names, and is not stale where git does not know that.
 
-`python tools/staleness.py status` says it for every profile; `begin` is what a step calls before it starts.
+`make status` says it (tools/status.py); `begin` is what a step calls before it starts.
 """
 
 import argparse
@@ -31,6 +31,7 @@ NOTE, RECORD = "inputs.json", ("record.json", "epochs.csv")
 DATA_SETTINGS = ("dataset", "num_classes", "train_images", "val_images", "hold_out", "recipe", "crop")
 IMAGES, FINGERPRINT = "the images' files", "the data's fingerprint"
 COMPILER = "xnnlib.compiling"  # on a processor it leaves the network as it is
+CAMPAIGNS = ("profiles/campaign.yaml", "profiles/campaign-small.yaml")
 UNKNOWN = "up to date as far as is known: what it was made from was not noted"
 
 Inputs = dict[str, str]  # the digest, or the value where it is short, of each thing that a step is made from
@@ -77,18 +78,8 @@ class Profile:
 
     def changes(self, name: str) -> str:
         """What is another today than when the step was made; "" if nothing is, or if that is unknown."""
-        made, now = self._made_from(name), self.steps[name].inputs()
-        if made is None:
-            return ""
-        changes: dict[str, list[str]] = {}
-        on_processor = self._record(name).get("device", {}).get("type") == "cpu"
-        for key in made | now:
-            if key == COMPILER and on_processor:
-                continue
-            # Images that are not here cannot be compared.
-            if made.get(key) != now.get(key) and (key in now or key not in (IMAGES, FINGERPRINT)):
-                changes.setdefault(_change(key, made.get(key), now.get(key)), []).append(key)
-        return "; ".join(f"{', '.join(keys)} {change}" for change, keys in changes.items())
+        made = self._made_from(name)
+        return "" if made is None else changes(made, self.steps[name].inputs(), self._record(name))
 
     def trained(self, name: str) -> bool:
         """Whether the step is a run that was trained to its end; its notebook may still be missing."""
@@ -151,20 +142,10 @@ class Profile:
     def status(self) -> Iterator[tuple[str, str]]:
         """Each step with what there is to say of it."""
         for name, step in self.steps.items():
-            yield name, self._run_status(name) if name in self.runs else self._status(name, step)
-
-    def _run_status(self, run: str) -> str:
-        folder, record = self.results / run, self._record(run)
-        if not record.get("complete"):
-            if record.get("diverged"):
-                return "diverged"
-            rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 1
-            return f"interrupted in epoch {rows}" if self._goes_on(run) else "missing"
-        if changes := self.changes(run):
-            return f"stale: {changes}"
-        if not self.finished(run):
-            return "trained, but its executed notebook is missing"
-        return "up to date" if self._made_from(run) else UNKNOWN
+            if name in self.runs:
+                yield name, run_status(self.results / name, self.changes(name), bool(self._made_from(name)))
+            else:
+                yield name, self._status(name, step)
 
     def _status(self, name: str, step: Step) -> str:
         if not step.output.exists():
@@ -177,10 +158,7 @@ class Profile:
         return name in self.runs and goes_on(self.results / name)
 
     def _record(self, run: str) -> dict:
-        try:
-            return json.loads((self.results / run / "record.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
+        return record_of(self.results / run)
 
     def _made_from(self, name: str) -> Inputs | None:
         try:
@@ -232,10 +210,9 @@ class Profile:
         extension = [file.read_text(encoding="utf-8") for file in self.root.glob("book/_ext/*.py")]
         reports = [f"_build/{self.name}/source/notebooks/{report}.ipynb" for report in NOTEBOOKS]
         sources = ("_config.yml", "_toc.yml", "references.bib", "constraints.txt", "book/**/*")
-        lists = ("profiles/campaign.yaml", "profiles/campaign-small.yaml")
-        sources += ("benchmarks/results/*/*.json", *lists, "profiles/paper.yaml", "profiles/small.yaml")
+        sources += ("benchmarks/results/*/*.json", *CAMPAIGNS, "profiles/paper.yaml", "profiles/small.yaml")
         sources += (f"results/{BESIDE}/*/[!.]*",)
-        entries = [entry for name in lists for entry in yaml.safe_load(self.read(name) or "[]")]
+        entries = [entry for name in CAMPAIGNS for entry in yaml.safe_load(self.read(name) or "[]")]
         sources += tuple(f"results/{entry['results']}*/*/record.json" for entry in entries)
         return code_inputs(self.read, extension) | self._files(*sources, *reports) | self._run_folders()
 
@@ -268,6 +245,42 @@ def parameters(profile: str, settings: dict) -> Inputs:
     return {f"{key} in profiles/{profile}.yaml": str(value) for key, value in own.items()}
 
 
+def changes(made: Inputs, now: Inputs, record: dict) -> str:
+    """What is another in `now` than in `made`, in one line; `record` says on what device a run was made."""
+    found: dict[str, list[str]] = {}
+    on_processor = record.get("device", {}).get("type") == "cpu"
+    for key in made | now:
+        if key == COMPILER and on_processor:
+            continue
+        # Images that are not here cannot be compared.
+        if made.get(key) != now.get(key) and (key in now or key not in (IMAGES, FINGERPRINT)):
+            found.setdefault(_change(key, made.get(key), now.get(key)), []).append(key)
+    return "; ".join(f"{', '.join(keys)} {change}" for change, keys in found.items())
+
+
+def run_status(folder: Path, changed: str, noted: bool) -> str:
+    """What there is to say of a run, of which `changed` is another today, if its origin is `noted`."""
+    record = record_of(folder)
+    if not record.get("complete"):
+        if record.get("diverged"):
+            return "diverged"
+        rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 1
+        return f"interrupted in epoch {rows}" if goes_on(folder) else "missing"
+    if changed:
+        return f"stale: {changed}"
+    if not (folder / "train.ipynb").exists():
+        return "trained, but its executed notebook is missing"
+    return "up to date" if noted else UNKNOWN
+
+
+def record_of(run: Path) -> dict:
+    """The record in a run's folder, unchecked; an empty one if there is none."""
+    try:
+        return json.loads((run / "record.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
 def goes_on(run: Path) -> bool:
     """Whether a run was begun and not ended: it has a checkpoint, or the one before it after a kill."""
     return any(run.glob("checkpoint*.pt"))
@@ -288,31 +301,17 @@ def _change(key: str, old: str | None, new: str | None) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools/staleness.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("status", help="say for each profile what is stale, and why")
     begin = commands.add_parser("begin", help="note what a step is made from")
     begin.add_argument("profile")
     begin.add_argument("step", help="data, a run, a report, book or summary")
     begin.add_argument("marker", nargs="*", help="given: put a trained run aside and train it again")
     options = parser.parse_args(arguments)
     try:
-        if options.command == "begin":
-            Profile(options.profile).begin(options.step, bool(options.marker))
-        else:
-            print_status()
+        Profile(options.profile).begin(options.step, bool(options.marker))
     except (ValueError, SyntaxError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def print_status() -> None:
-    for name in yaml.safe_load(Path("profiles/runs.yaml").read_text(encoding="utf-8")):
-        lines = list(Profile(name).status())
-        if all(text == "missing" for _, text in lines):
-            print(f"{name}: nothing made yet")
-            continue
-        print(f"{name}:")
-        print(*(f"  {step:16} {text}" for step, text in lines), sep="\n")
 
 
 if __name__ == "__main__":

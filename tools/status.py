@@ -1,0 +1,57 @@
+"""Say for each profile and each campaign what is stale, and why; `make status` runs this."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from campaign import made_from
+from staleness import CAMPAIGNS, NOTE, Profile, changes, record_of, run_status
+
+from xnnlib.campaign import jobs, read
+
+RUNS = Path("profiles/runs.yaml")
+NOTHING = "nothing made yet"
+
+
+def profile_lines(profile: Profile) -> Iterator[str]:
+    """What there is to say of each step of a profile."""
+    steps = list(profile.status())
+    if all(text == "missing" for _, text in steps):
+        yield f"{profile.name}: {NOTHING}"
+        return
+    yield f"{profile.name}:"
+    yield from (f"  {step:16} {text}" for step, text in steps)
+
+
+def campaign_lines(file: Path, shown: set[Path]) -> Iterator[str]:
+    """How many runs of a list are complete, and what there is to say of those that are not `shown`."""
+    # Whatever candidate goes on from a search, its folder is the same.
+    asked = list(jobs(read(file), Path("results"), file.parent, best=lambda search: ""))
+    done = sum(job.finished for job in asked)
+    yield f"{file}: {done} of {len(asked)} runs complete" if done else f"{file}: {NOTHING}"
+    for job in asked:
+        if job.folder.exists() and job.folder not in shown:
+            note = job.folder / NOTE
+            made = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+            told = changes(made, made_from(job), record_of(job.folder)) if made else ""
+            name = f"{job.folder.parent.name}/{job.folder.name}"
+            yield f"  {name:38} {run_status(job.folder, told, bool(made))}"
+
+
+def main() -> int:
+    try:
+        profiles = [Profile(name) for name in yaml.safe_load(RUNS.read_text(encoding="utf-8"))]
+        shown = {profile.results / run for profile in profiles for run in profile.runs}
+        lines = [line for profile in profiles for line in profile_lines(profile)]
+        lines += [line for file in CAMPAIGNS for line in campaign_lines(Path(file), shown)]
+    except (ValueError, SyntaxError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
