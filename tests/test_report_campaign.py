@@ -96,7 +96,7 @@ def test_what_was_run_is_compared(project):
         *("2 of 2", "44.4 ± 12.7"),
     )
     # 43.4 + 4 against the mean of 43.4 and 45.4, whose standard deviation it is taken to have: 1.414.
-    assert row(experiment_table(groups), "B", "R 2")[4:] == ("1 of 1", "47.4", "+3.0 ± 22.0")
+    assert row(experiment_table(groups), "B", "R 2")[4:] == ("1 of 1", "bfloat16", "47.4", "+3.0 ± 22.0")
     numbers = experiment_numbers(groups)
     assert numbers["r-2.se.top1_gain"].text == "+3.0 ± 22.0"
     assert numbers["r-2.se.top1_gain"].source == ", ".join(

@@ -62,6 +62,10 @@ class Group(NamedTuple):
         done = f"{len(self.runs)} of {self.asked}"
         return f"{done}, {self.diverged} diverged" if self.diverged else done
 
+    def precision(self) -> str:
+        """What the complete runs computed in; empty if there are none."""
+        return shared(self.runs, lambda run: run.record["recipe"]["precision"]) if self.runs else ""
+
     def accuracy(self) -> str:
         """Top-1 after the last epoch, mean ± 95 % interval, or that there is none."""
         return text(estimate(self.top1), top1_digits(self.runs)) if self.runs else NOT_RUN
@@ -139,12 +143,13 @@ def _recipe(group: Group) -> str:
 
 def experiment_table(groups: list[Group]) -> Table:
     """Each change of the network: what it costs, and what it brings against the same block unchanged."""
-    columns = ("Block", "Change", "MACs", "Coefficients", "Seeds", "Top-1, last epoch (%)", "Gain (points)")
+    costs = ("Block", "Change", "MACs", "Coefficients")
+    results = ("Seeds", "Precision", "Top-1, last epoch (%)", "Gain (points)")
     rows = []
     for block, base in _unchanged(groups).items():
         varied = [group for group in groups if group.varies_network and group.settings.block == block]
         rows += [_experiment_row(group, base) for group in [base, *varied] if varied]
-    return Table(columns, "llrrlrr", tuple(rows))
+    return Table(costs + results, "llrrllrr", tuple(rows))
 
 
 def _unchanged(groups: list[Group]) -> dict[str, Group]:
@@ -165,6 +170,7 @@ def _experiment_row(group: Group, base: Group) -> tuple[str, ...]:
         millions(macs),
         millions(coefficients),
         group.seeds(),
+        group.precision(),
         group.accuracy(),
         "" if group is base else _gain(group, base),
     )
@@ -184,7 +190,7 @@ def experiment_numbers(groups: list[Group]) -> dict[str, Number]:
         found = {
             "seeds": str(len(group.runs)),
             "epochs": shared(group.runs, lambda run: run.record["epochs"]),
-            "precision": shared(group.runs, lambda run: run.record["recipe"]["precision"]),
+            "precision": group.precision(),
             "top1": group.accuracy(),
         }
         sources = group.runs
