@@ -33,11 +33,9 @@ CUT_OFF = """
   return hides && text.getClientRects().length && text.getBoundingClientRect().right > end + 1;
 }).map(text => text.textContent.trim().slice(0, 40))
 """
-# Each table of the paper's own sections that its box is too narrow for, so that it must be moved to be read.
+# Each of the paper's tables that its box is too narrow for, so that it must be moved to be read.
 WIDE_TABLES = """
-() => [...document.querySelectorAll(
-  [1, 2, 3, 4, "costs"].map(which => `table.paper-table-${which}`).join()
-)].filter(table => {
+() => [...document.querySelectorAll("table.paper-table")].filter(table => {
   let box = table;
   do box = box.parentElement; while (getComputedStyle(box).overflowX === "visible");
   return table.getBoundingClientRect().right > box.getBoundingClientRect().right + 1;
