@@ -15,7 +15,7 @@ from pathlib import Path
 
 from code_digests import in_folder
 from kernels import GRACE, end_papermill
-from staleness import NOTE, Inputs, goes_on, parameters, training_code, write_note
+from staleness import NOTE, goes_on, run_inputs, write_note
 
 from xnnlib.campaign import Job, best_changes, check, jobs, read
 from xnnlib.errors import UserError
@@ -30,11 +30,6 @@ def in_project(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
-def made_from(job: Job) -> Inputs:
-    """What a run of the list is made from today: the code, and the profile that it is based on."""
-    return training_code(in_folder(ROOT)) | parameters(job.base.stem, job.base_parameters())
-
-
 def run(job: Job, logs: Path, deadline: float) -> str:
     """Run one job; "" if it went well, else what happened: "stopped" or "failed"."""
     log = logs / f"{job.folder.parent.name}-{job.folder.name}.ipynb"
@@ -42,7 +37,8 @@ def run(job: Job, logs: Path, deadline: float) -> str:
     job.folder.mkdir(parents=True, exist_ok=True)
     if not goes_on(job.folder):
         # As `make reproduce` does: where the code is no checkout, this alone says what code made a run.
-        write_note(job.folder / NOTE, made_from(job))
+        inputs = run_inputs(in_folder(ROOT), job.base.stem, job.base_parameters())
+        write_note(job.folder / NOTE, inputs)
     command = [sys.executable, "-m", "papermill", "notebooks/train.ipynb", in_project(log), "-k", "python3"]
     command += ["--no-progress-bar", "--log-level", "WARNING", "--stderr-file", "-"]
     command += ["-f", in_project(job.base)]
@@ -79,15 +75,14 @@ def main(arguments: list[str] | None = None) -> int:
         results, profiles = options.results.resolve(), options.list.resolve().parent
         check(entries, results, profiles)
         for job in jobs(entries, results, profiles, partial(best_changes, entries, results)):
-            name = f"{job.folder.parent.name}/{job.folder.name}"
             if not job.finished:
-                print(f"{name}: training", flush=True)
+                print(f"{job.name}: training", flush=True)
                 outcome = run(job, ROOT / "_build" / "campaign", deadline)
                 if outcome == "stopped":
-                    print(f"{name}: stopped, the time is up; the same command goes on from there")
+                    print(f"{job.name}: stopped, the time is up; the same command goes on from there")
                     break
                 if outcome:
-                    failed.append(name)
+                    failed.append(job.name)
                     continue
             done += 1
         else:

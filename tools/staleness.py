@@ -143,7 +143,7 @@ class Profile:
         """Each step with what there is to say of it."""
         for name, step in self.steps.items():
             if name in self.runs:
-                yield name, run_status(self.results / name, self.changes(name), bool(self._made_from(name)))
+                yield name, run_status(self.results / name, self._made_from(name), step.inputs())
             else:
                 yield name, self._status(name, step)
 
@@ -161,9 +161,8 @@ class Profile:
         return record_of(self.results / run)
 
     def _made_from(self, name: str) -> Inputs | None:
-        try:
-            made = json.loads(self.steps[name].note.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        made = read_note(self.steps[name].note)
+        if made is None:
             if name not in self.runs:
                 return {}  # of no known origin: it is made again, which takes seconds
             read = at_commit(self.root, self._record(name).get("commit", ""))
@@ -179,7 +178,7 @@ class Profile:
 
     def _training(self, read: Reader) -> Inputs:
         settings = yaml.safe_load(read(f"profiles/{self.name}.yaml") or "{}")
-        return training_code(read) | parameters(self.name, settings)
+        return run_inputs(read, self.name, settings)
 
     def _run(self) -> Inputs:
         inputs = self._training(self.read)
@@ -232,11 +231,14 @@ class Profile:
         }
 
 
-def training_code(read: Reader) -> Inputs:
-    """The code of a run. What its notebook shows of it, with xnnlib.report, is no part of the training."""
+def run_inputs(read: Reader, profile: str, settings: dict) -> Inputs:
+    """What a run of a profile with these settings is made from, but for its images.
+
+    What its notebook shows of it, with xnnlib.report, is no part of the training.
+    """
     code = notebook_code(read("notebooks/train.ipynb"))
     modules = code_inputs(read, [code], without="xnnlib.report")
-    return modules | {"notebooks/train.ipynb": code_digest(code)}
+    return modules | {"notebooks/train.ipynb": code_digest(code)} | parameters(profile, settings)
 
 
 def parameters(profile: str, settings: dict) -> Inputs:
@@ -258,19 +260,19 @@ def changes(made: Inputs, now: Inputs, record: dict) -> str:
     return "; ".join(f"{', '.join(keys)} {change}" for change, keys in found.items())
 
 
-def run_status(folder: Path, changed: str, noted: bool) -> str:
-    """What there is to say of a run, of which `changed` is another today, if its origin is `noted`."""
+def run_status(folder: Path, made: Inputs | None, now: Inputs) -> str:
+    """What there is to say of a run that was `made` from that, if it is known, and would be from `now`."""
     record = record_of(folder)
     if not record.get("complete"):
         if record.get("diverged"):
             return "diverged"
         rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 1
         return f"interrupted in epoch {rows}" if goes_on(folder) else "missing"
-    if changed:
+    if made and (changed := changes(made, now, record)):
         return f"stale: {changed}"
     if not (folder / "train.ipynb").exists():
         return "trained, but its executed notebook is missing"
-    return "up to date" if noted else UNKNOWN
+    return "up to date" if made else UNKNOWN
 
 
 def record_of(run: Path) -> dict:
@@ -284,6 +286,11 @@ def record_of(run: Path) -> dict:
 def goes_on(run: Path) -> bool:
     """Whether a run was begun and not ended: it has a checkpoint, or the one before it after a kill."""
     return any(run.glob("checkpoint*.pt"))
+
+
+def read_note(path: Path) -> Inputs | None:
+    """What a step was made from; None if that was not noted."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def write_note(path: Path, inputs: Inputs) -> None:

@@ -1,13 +1,12 @@
 """Say for each profile and each campaign what is stale, and why; `make status` runs this."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
-from campaign import made_from
-from staleness import CAMPAIGNS, NOTE, Profile, changes, record_of, run_status
+from code_digests import in_folder
+from staleness import CAMPAIGNS, NOTE, Profile, read_note, run_inputs, run_status
 
 from xnnlib.campaign import jobs, read
 
@@ -33,11 +32,8 @@ def campaign_lines(file: Path, shown: set[Path]) -> Iterator[str]:
     yield f"{file}: {done} of {len(asked)} runs complete" if done else f"{file}: {NOTHING}"
     for job in asked:
         if job.folder.exists() and job.folder not in shown:
-            note = job.folder / NOTE
-            made = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
-            told = changes(made, made_from(job), record_of(job.folder)) if made else ""
-            name = f"{job.folder.parent.name}/{job.folder.name}"
-            yield f"  {name:38} {run_status(job.folder, told, bool(made))}"
+            now = run_inputs(in_folder(Path()), job.base.stem, job.base_parameters())
+            yield f"  {job.name:38} {run_status(job.folder, read_note(job.folder / NOTE), now)}"
 
 
 def main() -> int:

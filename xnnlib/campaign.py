@@ -8,7 +8,6 @@ from statistics import mean
 import yaml
 
 from xnnlib.errors import Diverged, UserError, choose
-from xnnlib.records import load_runs
 from xnnlib.settings import Settings, from_mapping
 
 KEYS = ("results", "base", "blocks", "seeds", "parameters", "candidates", "best_of", "weights")
@@ -27,6 +26,11 @@ class Job:
     parameters: dict
     best_of: str = ""
     keeps_weights: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its folder below the results."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
 
     @property
     def finished(self) -> bool:
@@ -99,6 +103,9 @@ def best_changes(entries: list[dict], results: Path, search: str) -> str:
 
     Raises UserError if a candidate has not been run, if there are none of that name, or if all diverged.
     """
+    # And torch with it, which takes seconds that those who only list the runs need not wait.
+    from xnnlib.records import load_runs
+
     candidates = [text for entry in entries if entry["results"] == search for text in entry["candidates"]]
     if not candidates:
         raise UserError(f"the campaign has no candidates {search!r} to choose the best of.")
