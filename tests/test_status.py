@@ -42,7 +42,7 @@ def test_every_profile_is_printed(project, capsys):
 
 def test_of_a_campaign_the_runs_are_printed_that_no_profile_has(project, capsys):
     assert printed(capsys)[-2:] == [
-        "profiles/campaign.yaml: nothing made yet",
+        "profiles/campaign.yaml: 0 of 0 runs complete",
         "profiles/campaign-small.yaml: 1 of 3 runs complete",
     ]
     run = project / "results/wide/se-seed0"

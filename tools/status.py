@@ -11,14 +11,13 @@ from staleness import CAMPAIGNS, NOTE, Profile, read_note, run_inputs, run_statu
 from xnnlib.campaign import jobs, read
 
 RUNS = Path("profiles/runs.yaml")
-NOTHING = "nothing made yet"
 
 
 def profile_lines(profile: Profile) -> Iterator[str]:
     """What there is to say of each step of a profile."""
     steps = list(profile.status())
     if all(text == "missing" for _, text in steps):
-        yield f"{profile.name}: {NOTHING}"
+        yield f"{profile.name}: nothing made yet"
         return
     yield f"{profile.name}:"
     yield from (f"  {step:16} {text}" for step, text in steps)
@@ -29,7 +28,7 @@ def campaign_lines(file: Path, shown: set[Path]) -> Iterator[str]:
     # Whatever candidate goes on from a search, its folder is the same.
     asked = list(jobs(read(file), Path("results"), file.parent, best=lambda search: ""))
     done = sum(job.finished for job in asked)
-    yield f"{file}: {done} of {len(asked)} runs complete" if done else f"{file}: {NOTHING}"
+    yield f"{file}: {done} of {len(asked)} runs complete"
     for job in asked:
         if job.folder.exists() and job.folder not in shown:
             now = run_inputs(in_folder(Path()), job.base.stem, job.base_parameters())
