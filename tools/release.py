@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from xnnlib.bundles import write_bundle
+from xnnlib.campaign import LISTS
 from xnnlib.records import EPOCHS, RECORD
 from xnnlib.report import BESIDE
-from xnnlib.report.campaign import LIST, SMALL_LIST, load_campaign
+from xnnlib.report.campaign import load_campaign
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "_build" / "release" / "_build" / "html"
@@ -26,7 +27,7 @@ def contents(profile: str) -> dict[str, Path]:
     shown = (f"results/{profile}", f"results/{BESIDE}")
     folders = {"book": BOOK} | {name: ROOT / name for name in (*FOLDERS, *shown)}
     found = {name: ROOT / name for name in FILES} | {"paper.pdf": BOOK / "paper.pdf"}
-    groups = [group for name in (LIST, SMALL_LIST) for group in load_campaign(ROOT, name)]
+    groups = [group for name in LISTS for group in load_campaign(ROOT, name)]
     for run in (run for group in groups for run in group.runs):
         for file in (run.path / name for name in (RECORD, EPOCHS, "train.ipynb")):
             found[file.relative_to(ROOT).as_posix()] = file

@@ -22,6 +22,7 @@ from pathlib import Path
 import yaml
 from code_digests import Reader, at_commit, code_digest, code_inputs, digest, in_folder, notebook_code
 
+from xnnlib.campaign import LISTS
 from xnnlib.files import write_atomically
 from xnnlib.report import BESIDE
 from xnnlib.settings import from_mapping
@@ -31,7 +32,6 @@ NOTE, RECORD = "inputs.json", ("record.json", "epochs.csv")
 DATA_SETTINGS = ("dataset", "num_classes", "train_images", "val_images", "hold_out", "recipe", "crop")
 IMAGES, FINGERPRINT = "the images' files", "the data's fingerprint"
 COMPILER = "xnnlib.compiling"  # on a processor it leaves the network as it is
-CAMPAIGNS = ("profiles/campaign.yaml", "profiles/campaign-small.yaml")
 UNKNOWN = "up to date as far as is known: what it was made from was not noted"
 
 Inputs = dict[str, str]  # the digest, or the value where it is short, of each thing that a step is made from
@@ -209,9 +209,9 @@ class Profile:
         extension = [file.read_text(encoding="utf-8") for file in self.root.glob("book/_ext/*.py")]
         reports = [f"_build/{self.name}/source/notebooks/{report}.ipynb" for report in NOTEBOOKS]
         sources = ("_config.yml", "_toc.yml", "references.bib", "constraints.txt", "book/**/*")
-        sources += ("benchmarks/results/*/*.json", *CAMPAIGNS, "profiles/paper.yaml", "profiles/small.yaml")
+        sources += ("benchmarks/results/*/*.json", *LISTS, "profiles/paper.yaml", "profiles/small.yaml")
         sources += (f"results/{BESIDE}/*/[!.]*",)
-        entries = [entry for name in CAMPAIGNS for entry in yaml.safe_load(self.read(name) or "[]")]
+        entries = [entry for name in LISTS for entry in yaml.safe_load(self.read(name) or "[]")]
         sources += tuple(f"results/{entry['results']}*/*/record.json" for entry in entries)
         return code_inputs(self.read, extension) | self._files(*sources, *reports) | self._run_folders()
 

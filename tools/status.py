@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 from code_digests import in_folder
-from staleness import CAMPAIGNS, NOTE, Profile, read_note, run_inputs, run_status
+from staleness import NOTE, Profile, read_note, run_inputs, run_status
 
-from xnnlib.campaign import jobs, read
+from xnnlib.campaign import LISTS, jobs, read
 
 RUNS = Path("profiles/runs.yaml")
 
@@ -40,7 +40,7 @@ def main() -> int:
         profiles = [Profile(name) for name in yaml.safe_load(RUNS.read_text(encoding="utf-8"))]
         shown = {profile.results / run for profile in profiles for run in profile.runs}
         lines = [line for profile in profiles for line in profile_lines(profile)]
-        lines += [line for file in CAMPAIGNS for line in campaign_lines(Path(file), shown)]
+        lines += [line for file in LISTS for line in campaign_lines(Path(file), shown)]
     except (ValueError, SyntaxError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,6 +10,9 @@ import yaml
 from xnnlib.errors import Diverged, UserError, choose
 from xnnlib.settings import Settings, from_mapping
 
+# The lists whose runs the paper shows, from the project's root: at full scale, and at the scale of a CPU.
+LISTS = LIST, SMALL_LIST = ("profiles/campaign.yaml", "profiles/campaign-small.yaml")
+
 KEYS = ("results", "base", "blocks", "seeds", "parameters", "candidates", "best_of", "weights")
 
 

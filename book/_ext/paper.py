@@ -28,10 +28,11 @@ from sphinx.config import Config
 from sphinx_external_toc.api import Document, FileItem, GlobItem
 
 import xnnlib
+from xnnlib.campaign import SMALL_LIST
 from xnnlib.errors import UserError
 from xnnlib.records import Run, load_runs
 from xnnlib.report import BESIDE
-from xnnlib.report.campaign import SMALL_LIST, campaign_numbers, experiment_numbers, load_campaign
+from xnnlib.report.campaign import campaign_numbers, experiment_numbers, load_campaign
 from xnnlib.report.numbers import Numbers, beside_numbers, numbers
 from xnnlib.report.scaling import scaling_numbers
 from xnnlib.report.speed import speed_numbers

@@ -14,8 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
+from xnnlib.campaign import LIST, SMALL_LIST
 from xnnlib.report import BESIDE
-from xnnlib.report.campaign import LIST, SMALL_LIST
 from xnnlib.report.numbers import run_source
 
 # What stands for the benchmarks of speed and all their results.

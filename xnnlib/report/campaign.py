@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xnnlib import complexity
-from xnnlib.campaign import Job, best_changes, jobs, read
+from xnnlib.campaign import LIST, Job, best_changes, jobs, read
 from xnnlib.errors import UserError
 from xnnlib.records import Run, load_run
 from xnnlib.report.numbers import Number, run_source
@@ -19,9 +19,6 @@ from xnnlib.report.tables import NOT_RUN, Table
 from xnnlib.settings import Settings
 from xnnlib.spec import NetworkSpec
 
-LIST = "profiles/campaign.yaml"
-# What a CPU can run of the experiments.
-SMALL_LIST = "profiles/campaign-small.yaml"
 # The entries that the text compares.
 REFERENCE, TUNED = "paper-reference", "tuned"
 # Which parameters of a network an experiment may change, as the paper writes them.
