@@ -20,10 +20,12 @@ from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from xnnlib.campaign import SMALL_LIST
 from xnnlib.records import EPOCH_COLUMNS, EPOCHS, RECORD, load_runs
 from xnnlib.report import BESIDE
+from xnnlib.report.campaign import load_campaign
 from xnnlib.report.curves import figure_5
-from xnnlib.report.numbers import numbers
+from xnnlib.report.numbers import numbers, run_source
 from xnnlib.report.style import save
 from xnnlib.report.tables import fit_table, table_2, table_3
 from xnnlib.spec import BLOCKS, recipe_for
@@ -112,10 +114,11 @@ def stage(folder: Path) -> Path:
     for block in reversed(BLOCKS):
         write_run(folder / "results", block)
     shutil.copytree(PROJECT / "results" / BESIDE, folder / "results" / BESIDE)
-    for file in (RECORD, EPOCHS):
-        for path in PROJECT.glob(f"results/small*/se-seed*/{file}"):  # the experiments of a CPU
-            (folder / path.relative_to(PROJECT)).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, folder / path.relative_to(PROJECT))
+    for run in PROJECT.glob("results/small*/*/"):  # the experiments of a CPU
+        copy = folder / run.relative_to(PROJECT)
+        write_notebook(copy / "train.ipynb", "Training one block", new_output("stream", text="trained"))
+        for file in (RECORD, EPOCHS):
+            shutil.copy(run / file, copy)
     return folder
 
 
@@ -167,6 +170,7 @@ def pages(book: Path) -> list[str]:
 
 
 def test_the_pages_come_in_the_papers_order(whole):
+    experiments = [run for group in load_campaign(whole, SMALL_LIST) for run in group.runs]
     sections = ["introduction", "related-work", "design", "training", "implementation", "conclusion"]
     assert pages(whole) == [
         "book/paper",
@@ -185,6 +189,7 @@ def test_the_pages_come_in_the_papers_order(whole):
         *(f"notebooks/{name}" for name in ("design", "results", "implementation")),
         "book/runs",
         *(f"results/{name}/{block}-seed0/train" for name in (PROFILE, BESIDE) for block in BLOCKS),
+        *(f"{run_source([run])}/train" for run in experiments),
     ]
     assert {path.stem for path in (PROJECT / "book").glob("*.md")} == {
         Path(name).name for name in pages(whole) if name.startswith("book/")
@@ -282,6 +287,8 @@ def small(tmp_path_factory) -> Path:
         path.unlink()
     for path in folder.glob(f"results/{BESIDE}/*/train.ipynb"):  # whose colours take a second in each build
         write_notebook(path, "Training one block", new_output("stream", text="trained"))
+    for path in folder.glob("results/small*"):  # none of its page's numbers are of the experiments
+        shutil.rmtree(path)
     (folder / "book" / "claims.yaml").write_text(
         "close:\n  sentence: B is {se.top1_gain} points ahead.\n  number: se.top1_gain\n  at_least: 4\n"
         "far:\n  sentence: B is far ahead.\n  number: se.top1_gain\n  at_least: 5\n"

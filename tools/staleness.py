@@ -210,9 +210,9 @@ class Profile:
         reports = [f"_build/{self.name}/source/notebooks/{report}.ipynb" for report in NOTEBOOKS]
         sources = ("_config.yml", "_toc.yml", "references.bib", "constraints.txt", "book/**/*")
         sources += ("benchmarks/results/*/*.json", *LISTS, "profiles/paper.yaml", "profiles/small.yaml")
-        sources += (f"results/{BESIDE}/*/[!.]*",)
         entries = [entry for name in LISTS for entry in yaml.safe_load(self.read(name) or "[]")]
-        sources += tuple(f"results/{entry['results']}*/*/record.json" for entry in entries)
+        shown = [BESIDE, *(f"{entry['results']}*" for entry in entries)]
+        sources += tuple(f"results/{name}/*/[!.]*" for name in shown)
         return code_inputs(self.read, extension) | self._files(*sources, *reports) | self._run_folders()
 
     def _summary(self) -> Inputs:

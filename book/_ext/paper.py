@@ -1,7 +1,7 @@
 """The book's Sphinx extension: numbers, tables and run pages made from the run records.
 
 `_config.yml` says which profile's records are shown (`paper_profile`, below `paper_results`); those of
-`xnnlib.report.BESIDE` are shown beside them. The extension gives the pages
+`xnnlib.report.BESIDE` and of the campaigns are shown beside them. The extension gives the pages
 
 - the role `` {num}`se.top1` ``, one of `xnnlib.report.numbers` by key (paper_numbers);
 - the role `` {claim}`name` ``, a comparing sentence held to the numbers (paper_claims);
@@ -11,7 +11,7 @@
 - the directive `{paper-launch}`, links that open the records in a browser (paper_launch);
 - the directive `{paper-profile}`, a note of what is shown for any profile but `paper`, which every
   page then also carries as a banner;
-- the executed training notebooks of the profile in the place of the globs in `_toc.yml`.
+- the executed training notebooks of all these runs in the place of the globs in `_toc.yml`.
 
 A number typed by hand (paper_prose), a figure or table older than its records (paper_figures), and a key,
 record, figure, citation or reference that is missing fail the build (paper_guard).
@@ -66,7 +66,9 @@ def load_records(app: Sphinx, config: Config) -> None:
     except UserError as error:
         refuse(str(error))
     runs, benchmarks = app.paper_runs, app.paper_benchmarks
-    app.paper_notebooks = runs if config.paper_profile == BESIDE else runs + app.paper_beside
+    campaigns = [run for group in app.paper_experiments + app.paper_campaign for run in group.runs]
+    # Each once: a campaign has runs of a profile among its own.
+    app.paper_notebooks = list({run.path: run for run in runs + app.paper_beside + campaigns}.values())
     found = numbers(runs) | scaling_numbers(runs) | speed_numbers(benchmarks)
     found |= beside_numbers(app.paper_beside) | campaign_numbers(app.paper_campaign)
     found |= experiment_numbers(app.paper_experiments)
@@ -77,8 +79,8 @@ def load_records(app: Sphinx, config: Config) -> None:
     # A changed configuration value makes Sphinx read every page again.
     sources = book_sources(root, app.paper_notebooks)
     config.paper_sources = source_digest(filter(Path.is_file, sources), root)
-    others = {folder.name for folder in results.iterdir()} - {config.paper_profile, BESIDE}
-    excluded = sorted(f"{config.paper_results}/{other}" for other in others)
+    others = set(results.glob("*/*/")) - {run.path for run in app.paper_notebooks}
+    excluded = sorted(other.relative_to(root).as_posix() for other in others)
     config.exclude_patterns = [*config.exclude_patterns, *excluded]
 
 
@@ -94,7 +96,7 @@ def book_sources(root: Path, runs: list[Run]) -> list[Path]:
 
 
 def list_runs(app: Sphinx, config: Config) -> None:
-    """Put the training notebooks in the place of the globs of `_toc.yml`: the profile's, then BESIDE's."""
+    """Put the training notebooks in the place of the globs of `_toc.yml`: first those of the profile."""
     root = Path(app.srcdir)
     pages = [(run.path / "train").relative_to(root).as_posix() for run in app.paper_notebooks]
     site_map = config.external_site_map

@@ -13,7 +13,6 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.bundles import write_bundle
-from xnnlib.report import BESIDE
 
 DOWNLOADS = {
     "paper.pdf": "The paper as PDF",
@@ -43,8 +42,9 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
     shutil.copyfile(PaperBuilder(app, app.env).make(), outdir / "paper.pdf")
     shutil.copyfile(root / "references.bib", outdir / "references.bib")
     results = root / app.config.paper_results
-    shown = [file for name in {app.config.paper_profile, BESIDE} for file in (results / name).rglob("*")]
-    files = [file for file in shown if file.is_file() and not file.name.startswith(".")]
+    folders = {folder for run in app.paper_notebooks for folder in (run.path, run.path.parent)}
+    found = [file for folder in folders for file in folder.iterdir()]
+    files = [file for file in found if file.is_file() and not file.name.startswith(".")]
     write_bundle(outdir / "records.zip", {file.relative_to(results).as_posix(): file for file in files})
 
 

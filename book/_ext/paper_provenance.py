@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.campaign import LIST, SMALL_LIST
 from xnnlib.report import BESIDE
+from xnnlib.report.campaign import changed_sizes
 from xnnlib.report.numbers import run_source
 
 # What stands for the benchmarks of speed and all their results.
@@ -135,11 +136,13 @@ class Provenance(SphinxDirective):
         for run in self.env.app.paper_notebooks:
             record = run.record
             data, device = record["dataset"], record["device"]
+            sizes = changed_sizes(record["block"], record["network"])
+            recipe = (record["recipe"]["name"], record.get("parameters", {}).get("recipe_changes"))
             cells = (
                 run_links(self.env, run_source([run])),
-                record["block"],
+                ", ".join([record["block"], *(f"{name} {size:g}" for name, size in sizes.items())]),
                 str(record["seed"]),
-                f"{record['recipe']['name']}, {record['epochs']} epochs",
+                ", ".join([*filter(None, recipe), f"{record['epochs']} epochs"]),
                 f"{data['name']}, {data['num_classes']} classes, {data['fingerprint'][:12]}",
                 f"{device['name']}, {record['started'][:10]}",
                 self._commit(record["commit"]),

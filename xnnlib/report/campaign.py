@@ -4,6 +4,7 @@ A row is one block in one folder of the list, with as many of its seeds as are c
 is in the tables too, with what it costs.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,8 +52,7 @@ class Group(NamedTuple):
 
     def changed_sizes(self) -> dict[str, int | float]:
         """What the network has in another size than the paper's."""
-        paper = NetworkSpec(self.settings.block, self.settings.num_classes).sizes()
-        return {name: size for name, size in self.settings.network.sizes().items() if size != paper[name]}
+        return changed_sizes(self.settings.block, self.settings.network.sizes())
 
     def seeds(self) -> str:
         """How many of the seeds are complete, `1 of 3`, and how many have diverged."""
@@ -66,6 +66,12 @@ class Group(NamedTuple):
     def accuracy(self) -> str:
         """Top-1 after the last epoch, mean ± 95 % interval, or that there is none."""
         return text(estimate(self.top1), top1_digits(self.runs)) if self.runs else NOT_RUN
+
+
+def changed_sizes(block: str, sizes: Mapping[str, int | float]) -> dict[str, int | float]:
+    """Those of a network's `sizes` in which it differs from the paper's with the same block and classes."""
+    paper = NetworkSpec(block, sizes["num_classes"]).sizes()
+    return {name: size for name, size in sizes.items() if size != paper[name]}
 
 
 def load_campaign(root: Path, list_file: str = LIST) -> list[Group]:
