@@ -77,14 +77,24 @@ def test_the_papers_campaign_asks_for_what_there_is(tmp_path):
     assert [entry["results"] for entry in entries][:3] == ["paper", "paper-reference", "paper"]
 
 
-def test_the_experiments_at_the_scale_of_a_cpu_change_one_size_of_what_they_are_compared_with(tmp_path):
+def test_the_experiments_at_the_scale_of_a_cpu_change_one_thing_of_what_they_are_compared_with(tmp_path):
     entries = campaign.read(ROOT / "profiles" / "campaign-small.yaml")
-    base, *others = campaign.jobs(entries, tmp_path, ROOT / "profiles", best=None)
-    unchanged = base.settings().recorded()
-    for job in others:
+    unchanged = {}
+    for job in campaign.jobs(entries, tmp_path, ROOT / "profiles", best=None):
         asked = job.settings().recorded()
-        changed = {name for name in asked if asked[name] != unchanged[name]} - {"profile", "seed"}
-        assert len(changed) == (job.folder.parent.name != "small"), job.folder
+        base = unchanged.setdefault(asked["block"], asked)
+        assert base["profile"] == "small"
+        changed = {name for name in asked if asked[name] != base[name]} - {"profile", "seed"}
+        assert len(changed) == (asked["profile"] != "small"), job.folder
+
+
+def test_the_other_routine_at_the_scale_of_a_cpu_is_a_candidate_of_the_search():
+    full, small = (yaml.safe_load((ROOT / file).read_text()) for file in campaign.LISTS)
+    (candidates,) = (entry["candidates"] for entry in full if "candidates" in entry)
+    (changes,) = (
+        entry["parameters"]["recipe_changes"] for entry in small if entry["results"] == "small-recipe"
+    )
+    assert changes in candidates
 
 
 ENTRY = {"results": "x", "base": "quick", "blocks": ["se"], "seeds": [0]}

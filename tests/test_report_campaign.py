@@ -105,6 +105,11 @@ def test_what_was_run_is_compared(project):
     assert (numbers["paper.se.top1"].text, numbers["paper.se.seeds"].text) == ("44.4 ± 12.7", "2")
     assert numbers["paper.se.precision"].text == "bfloat16"
     assert "paper.se.top1_gain" not in numbers and "paper.standard.top1" not in numbers
+    assert numbers["search-2.standard.recipe"].text.startswith("paper; weight decay 5e-4; averaging")
+    # There is no run of A unchanged.
+    assert "search-2.standard.top1_gain" not in numbers
+    write_run(project, "standard", 0, -1.0, profile="paper")
+    assert experiment_numbers(load_campaign(project))["search-2.standard.top1_gain"].text == "+2.0"
     numbers = campaign_numbers(groups)
     assert numbers["campaign.complete"].text == "7"
     assert numbers["campaign.experiments_complete"].text == "1"

@@ -156,7 +156,7 @@ def experiment_table(groups: list[Group]) -> Table:
 
 
 def _unchanged(groups: list[Group]) -> dict[str, Group]:
-    """What the experiments of a block are compared with: the first on the list with the paper's network."""
+    """What the others of a block are compared with: the first on the list with the paper's network."""
     unchanged: dict[str, Group] = {}
     for group in groups:
         if not group.varies_network:
@@ -187,18 +187,19 @@ def _gain(group: Group | None, base: Group | None) -> str:
 
 
 def experiment_numbers(groups: list[Group]) -> dict[str, Number]:
-    """Of the experiments that were run and what they are compared with: `small-width-0.75.se.top1_gain`."""
+    """Of the runs of the list and what they are compared with: `small-width-0.75.se.top1_gain`."""
     unchanged, values = _unchanged(groups), {}
     for group in (group for group in groups if group.runs):
         found = {
             "seeds": str(len(group.runs)),
             "epochs": shared(group.runs, lambda run: run.record["epochs"]),
             "precision": group.precision(),
+            "recipe": _recipe(group),
             "top1": group.accuracy(),
         }
         sources = group.runs
         base = unchanged.get(group.settings.block)
-        if group.varies_network and base and base.runs:
+        if base and base is not group and base.runs:
             found["top1_gain"] = _gain(group, base)
             sources = group.runs + base.runs
         key = f"{group.name}.{group.settings.block}"
