@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.campaign import LIST, SMALL_LIST
 from xnnlib.report import BESIDE
-from xnnlib.report.campaign import changed_sizes
+from xnnlib.report.campaign import changed_sizes, recipe_text
 from xnnlib.report.numbers import run_source
 
 # What stands for the benchmarks of speed and all their results.
@@ -137,12 +137,12 @@ class Provenance(SphinxDirective):
             record = run.record
             data, device = record["dataset"], record["device"]
             sizes = changed_sizes(record["block"], record["network"])
-            recipe = (record["recipe"]["name"], record.get("parameters", {}).get("recipe_changes"))
+            changes = record.get("parameters", {}).get("recipe_changes", "")
             cells = (
                 run_links(self.env, run_source([run])),
                 ", ".join([record["block"], *(f"{name} {size:g}" for name, size in sizes.items())]),
                 str(record["seed"]),
-                ", ".join([*filter(None, recipe), f"{record['epochs']} epochs"]),
+                f"{recipe_text(record['recipe']['name'], changes)}, {record['epochs']} epochs",
                 f"{data['name']}, {data['num_classes']} classes, {data['fingerprint'][:12]}",
                 f"{device['name']}, {record['started'][:10]}",
                 self._commit(record["commit"]),

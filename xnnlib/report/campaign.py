@@ -136,12 +136,16 @@ def recipe_table(groups: list[Group]) -> Table:
 
 
 def _recipe(group: Group) -> str:
-    """The recipe by its name, with what is changed in it, in the list's own digits."""
-    changes = [change.split("=") for change in group.settings.recipe_changes.split(",") if change.strip()]
-    titles = [f"{TITLES[name.strip()].split(' (')[0].lower()} {value.strip()}" for name, value in changes]
     if group.waits_for:
-        titles = [f"the best of {group.waits_for}"]
-    return "; ".join([group.settings.recipe, *titles])
+        return f"{group.settings.recipe}; the best of {group.waits_for}"
+    return recipe_text(group.settings.recipe, group.settings.recipe_changes)
+
+
+def recipe_text(name: str, changes: str) -> str:
+    """A recipe by its name with the changes of the parameter `recipe_changes`, in their own digits."""
+    pairs = [change.split("=") for change in changes.split(",") if change.strip()]
+    titles = [f"{TITLES[setting.strip()].split(' (')[0].lower()} {value.strip()}" for setting, value in pairs]
+    return "; ".join([name, *titles])
 
 
 def experiment_table(groups: list[Group]) -> Table:
