@@ -252,6 +252,15 @@ def test_numbers_come_from_the_records_and_say_so(whole):
     assert [tuple(rows[0]), *map(tuple, rows[1:])] == [table_3(runs).columns, *table_3(runs).rows]
 
 
+def test_the_list_of_runs_says_what_an_experiment_changes(whole):
+    for run, change in (
+        ("small-expansion-2-se-seed0", "se, expansion 2"),
+        ("small-recipe-standard-seed0", "weight decay on filters; label smoothing 0.1"),
+    ):
+        row = re.search(rf'<tr[^>]* id="run-results-{run}".*?</tr>', page(whole, "book/status"), re.DOTALL)[0]
+        assert change in re.sub(r"<[^>]+>", "", row)
+
+
 def test_every_page_says_that_it_is_not_the_papers_result(whole):
     for name in pages(whole):
         banner = re.search(r'bd-header-announcement__content">(.*?)</div>', page(whole, name))[1]
@@ -425,6 +434,14 @@ def test_a_claim_is_said_with_its_numbers_or_otherwise(book):
     (book / "index.md").write_text("# Title\n\n{claim}`close` {claim}`elsewhere`\n")
     assert build_here(book)[0] == 0
     assert "B is +4.5 points ahead. It is 35.9." in text_of(page(book, "index"))
+
+
+def test_an_experiment_whose_notebook_is_to_come_has_numbers_and_no_page(book):
+    run = "results/small-expansion-2/se-seed0"
+    shutil.copytree(PROJECT / run, book / run, ignore=shutil.ignore_patterns("train.ipynb"))
+    (book / "index.md").write_text("# Title\n\nB ends at {num}`small-expansion-2.se.top1`.\n")
+    status, output = build_here(book)
+    assert status == 0 and f"{run}/train" not in output
 
 
 def test_records_open_in_a_browser_and_commits_have_a_link_once_there_is_an_address(book):
