@@ -364,6 +364,10 @@ def lose_a_run(book: Path) -> None:
     (book / "results" / PROFILE / "se-seed0" / "epochs.csv").unlink()
 
 
+def lose_a_notebook(book: Path) -> None:
+    (book / "results" / PROFILE / "se-seed0" / "train.ipynb").unlink()
+
+
 def type_a_number(book: Path) -> None:
     (book / "book" / "page.md").write_text(
         "# Page\n\nB reaches 35.9&nbsp;% in {num}`epochs` epochs of 3×3.\n"
@@ -414,6 +418,7 @@ CORRUPTIONS = {
     "unknown claim": ("{claim}`nothing`", None, "unknown claim 'nothing'"),
     "claim without a margin": ("Text.", break_the_claims, "claims.yaml: claim 'close' has no margin"),
     "record": ("Text.", lose_a_run, "epochs.csv is missing"),
+    "notebook of a run": ("Text.", lose_a_notebook, f"results/{PROFILE}/se-seed0/train"),
     "address": (LAUNCH, publish, "repository.url is 'https://example.org/paper'; it must be"),
     "page of the contents": ("Text.", lengthen_toc, "missing-page"),
 }

@@ -67,9 +67,10 @@ def load_records(app: Sphinx, config: Config) -> None:
         refuse(str(error))
     runs, benchmarks = app.paper_runs, app.paper_benchmarks
     campaigns = [run for group in app.paper_experiments + app.paper_campaign for run in group.runs]
-    # Each once, though a campaign has runs of a profile among its own; one in progress has no notebook yet.
-    shown = {run.path: run for run in runs + app.paper_beside + campaigns}
-    app.paper_notebooks = [run for run in shown.values() if (run.path / "train.ipynb").exists()]
+    # The notebook of a campaign's run that has just been trained may be still to come.
+    campaigns = [run for run in campaigns if (run.path / "train.ipynb").exists()]
+    # Each once: a campaign has runs of a profile among its own.
+    app.paper_notebooks = list({run.path: run for run in runs + app.paper_beside + campaigns}.values())
     found = numbers(runs) | scaling_numbers(runs) | speed_numbers(benchmarks)
     found |= beside_numbers(app.paper_beside) | campaign_numbers(app.paper_campaign)
     found |= experiment_numbers(app.paper_experiments)
