@@ -223,7 +223,7 @@ class Profile:
         return self._files(*(f"results/{self.name}/{run}/[!.]*" for run in self.runs))
 
     def _files(self, *patterns: str) -> Inputs:
-        files = sorted(file for pattern in patterns for file in self.root.glob(pattern))
+        files = sorted({file for pattern in patterns for file in self.root.glob(pattern)})
         kept = [file for file in files if file.is_file() and "__pycache__" not in file.parts]
         return {
             file.relative_to(self.root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
