@@ -2,10 +2,14 @@
 
 import importlib.util
 import json
+import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from report_runs import example
@@ -163,3 +167,16 @@ def test_a_campaign_runs_once_and_keeps_to_its_time(tiny, capsys, monkeypatch):
     capsys.readouterr()
     assert runner.main(command) == 0
     assert "training" not in capsys.readouterr().out
+
+
+def test_a_campaign_that_is_asked_to_end_leaves_no_training_behind(tiny, monkeypatch):
+    monkeypatch.setenv("XNNLIB_CACHE", str(tiny / "cache"))
+    command = [sys.executable, runner.__file__, tiny / "list.yaml", "--results", tiny / "results"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "tiny/standard-seed0: training\n"
+    while len(started := psutil.Process(process.pid).children(recursive=True)) < 2:  # papermill, its kernel
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    assert "tiny/standard-seed0: stopped as asked; the same command goes on" in printed
+    assert process.returncode == 1 and not any(child.is_running() for child in started)

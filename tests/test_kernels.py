@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ signal.signal(signal.SIGTERM, save)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 time.sleep(60)
 """
+
+
+@pytest.mark.parametrize("before, asks", [(signal.SIG_DFL, True), (signal.SIG_IGN, False)], ids=["", "nohup"])
+def test_the_end_of_a_session_asks_to_end_unless_the_command_was_told_to_ignore_it(before, asks):
+    code = "import kernels, signal; print(signal.SIGHUP in kernels.requests_to_end())"
+    pipes = {"capture_output": True, "text": True, "check": True}
+    set_before = partial(signal.signal, signal.SIGHUP, before)
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "tools", preexec_fn=set_before, **pipes
+    ).stdout
+    assert printed == f"{asks}\n"
 
 
 def start(kernel: str) -> subprocess.Popen:

@@ -7,6 +7,7 @@ says so.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from code_digests import in_folder
-from kernels import GRACE, end_papermill
+from kernels import GRACE, end_papermill, requests_to_end
 from staleness import NOTE, goes_on, run_inputs, write_note
 
 from xnnlib.campaign import Job, best_changes, check, jobs, read
@@ -23,6 +24,7 @@ from xnnlib.records import WEIGHTS
 from xnnlib.verify import write_checksums
 
 ROOT = Path(__file__).resolve().parents[1]
+STOPPED = {subprocess.TimeoutExpired: "stopped, the time is up", KeyboardInterrupt: "stopped as asked"}
 
 
 def in_project(path: Path) -> Path:
@@ -31,7 +33,7 @@ def in_project(path: Path) -> Path:
 
 
 def run(job: Job, logs: Path, deadline: float) -> str:
-    """Run one job; "" if it went well, else what happened: "stopped" or "failed"."""
+    """Run one job; "" if it went well, else what happened: "failed" or one of STOPPED."""
     log = logs / f"{job.folder.parent.name}-{job.folder.name}.ipynb"
     log.parent.mkdir(parents=True, exist_ok=True)
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -48,9 +50,9 @@ def run(job: Job, logs: Path, deadline: float) -> str:
     process = subprocess.Popen([str(part) for part in command], cwd=ROOT, start_new_session=True)
     try:
         status = process.wait(max(0.0, deadline - time.monotonic()))
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+    except tuple(STOPPED) as reason:
         end_papermill(process, GRACE)
-        return "stopped"
+        return STOPPED[type(reason)]
     if status:
         return "failed"
     subprocess.run([sys.executable, ROOT / "tools" / "drop_progress.py", log], check=True)
@@ -78,8 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
             if not job.finished:
                 print(f"{job.name}: training", flush=True)
                 outcome = run(job, ROOT / "_build" / "campaign", deadline)
-                if outcome == "stopped":
-                    print(f"{job.name}: stopped, the time is up; the same command goes on from there")
+                if outcome in STOPPED.values():
+                    print(f"{job.name}: {outcome}; the same command goes on from there")
                     break
                 if outcome:
                     failed.append(job.name)
@@ -96,4 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # Without this a scheduler's SIGTERM would end this process alone, and papermill would go on training.
+    for number in requests_to_end():
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())

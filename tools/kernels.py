@@ -1,5 +1,6 @@
 """The notebook kernels below a process: asked to end, they save what they are training."""
 
+import signal
 import subprocess
 import time
 from contextlib import suppress
@@ -7,6 +8,12 @@ from contextlib import suppress
 import psutil
 
 GRACE = 40  # seconds for training to save and to end; on several devices it takes up to 30 to shut down
+
+
+def requests_to_end() -> list[signal.Signals]:
+    """The signals that ask this process to end: all but those that it was told to ignore, as by nohup."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def end_kernels(pid: int, seconds: float) -> None:

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from kernels import GRACE, end_kernels
+from kernels import GRACE, end_kernels, requests_to_end
 from staleness import Profile
 
 from xnnlib.files import held
@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in requests_to_end():
         signal.signal(number, hand_on)
     status = process.wait()
     hand_on(signal.SIGKILL)
