@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -96,6 +97,8 @@ def save(path: Path, result: dict) -> None:
 
 def ended(work: Callable[[], int]) -> int:
     """The exit status of the work: its own, 2 after a mistake, which is one line, 130 after Ctrl-C."""
+    # As after Ctrl-C, the process that is measuring must not go on beside what is measured next.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return work()
     except (UserError, OSError) as error:

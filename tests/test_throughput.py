@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import command
@@ -9,6 +12,7 @@ import jpegs
 import layers
 import measure
 import plan
+import psutil
 import pytest
 import rivals
 import roofline
@@ -200,6 +204,21 @@ def test_what_fails_leaves_one_line_without_places(tmp_path):
     assert result.keys() == {"error"} and "'sex' is unknown" in result["error"]
     error = RuntimeError("no compiler at /some/where/c++: failed\nand more")
     assert measure.one_line(error) == "RuntimeError: no compiler at c++: failed"
+
+
+def test_a_benchmark_that_is_asked_to_end_takes_what_is_measuring_with_it(tmp_path):
+    command = [sys.executable, throughput.__file__, "--only", "copy", "--output", tmp_path]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not any("measure" in " ".join(child.cmdline()) for child in _children(process)):
+        time.sleep(0.1)
+    measuring = _children(process)
+    process.terminate()
+    assert "interrupted; the same command goes on" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and not any(child.is_running() for child in measuring)
+
+
+def _children(process: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children()
 
 
 def test_a_process_that_ends_without_a_result_is_an_error(monkeypatch):
