@@ -157,6 +157,19 @@ def test_goals_are_met_or_not_by_the_measured_figure(tmp_path):
     assert states(loaded(tmp_path))[-3:] == [("4.00", "met")] * 3
 
 
+def test_a_goal_for_a_processor_is_held_to_every_one_that_was_measured(tmp_path):
+    write(tmp_path, example(started="2026-02-02T00:00:00Z"))
+    slower = example(CPU | {"name": "another processor"})
+    for pair in slower["pairs"]:
+        pair["xnnlib"] /= 2
+    write(tmp_path, slower, "another-processor")
+    rows = goal_table(loaded(tmp_path), []).rows[-6:]
+    assert [row[2:] for row in rows] == [
+        *[("4.00", "a processor, 2 threads", "met")] * 3,
+        *[("2.00", "another processor, 2 threads", "not met")] * 3,
+    ]
+
+
 @pytest.mark.parametrize("device, batch_size", [(H100 | {"name": "NVIDIA H200"}, 256), (H100, 512)])
 def test_another_gpu_or_batch_does_not_settle_a_goal(tmp_path, device, batch_size):
     write(tmp_path, example(device, batch_size), "gpu")

@@ -53,14 +53,20 @@ class Goal(NamedTuple):
 
 def latest(benchmarks: list[Benchmark], kind: str) -> Benchmark | None:
     """The newest results of a type of device, `cpu` or `cuda`, if there are any."""
-    found = [benchmark for benchmark in benchmarks if benchmark.results["device"]["type"] == kind]
+    found = _of_kind(benchmarks, kind)
     return max(found, key=lambda benchmark: benchmark.results["started"], default=None)
 
 
+def _of_kind(benchmarks: list[Benchmark], kind: str) -> list[Benchmark]:
+    return [benchmark for benchmark in benchmarks if benchmark.results["device"]["type"] == kind]
+
+
 def goals(benchmarks: list[Benchmark], runs: list[Run]) -> list[Goal]:
-    """The project's goals for speed, with what was measured of each."""
+    """The project's goals for speed, with what was measured of each, on every processor there is."""
     asked = [benchmark for benchmark in benchmarks if _is_asked(benchmark)]
-    return [*_gpu_goals(latest(asked, "cuda")), _training_goal(runs), *_cpu_goals(latest(benchmarks, "cpu"))]
+    processors = _of_kind(benchmarks, "cpu") or [None]
+    on_processors = (goal for processor in processors for goal in _cpu_goals(processor))
+    return [*_gpu_goals(latest(asked, "cuda")), _training_goal(runs), *on_processors]
 
 
 def _gpu_goals(benchmark: Benchmark | None) -> Iterator[Goal]:
