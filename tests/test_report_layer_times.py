@@ -27,13 +27,25 @@ def test_each_layer_is_a_row_and_each_way_a_column(tmp_path):
     assert benchmarks[0].layers_source == source
 
 
-def test_a_device_has_a_dash_where_only_another_was_measured(tmp_path):
+def test_a_layer_has_a_dash_where_only_another_was_measured(tmp_path):
     layers = example_layers()
-    faster = layers["depthwise"][0]["ways"][0] | {"kernels": "triton", "forward": 0.04}
-    layers["depthwise"].append(layers["depthwise"][0] | {"stride": 1, "ways": [faster]})
+    other = layers["depthwise"][0]["ways"][0] | {"precision": "float32"}
+    layers["depthwise"].append(layers["depthwise"][0] | {"stride": 1, "ways": [other]})
     table = depthwise_table(loaded(tmp_path, layers), per_image=False)
-    assert table.columns[3:] == ("bfloat16, channels last", "Triton, bfloat16, channels last")
-    assert [row[3:] for row in table.rows] == [("2.5 + 84.5 + 4.8", DASH), (DASH, "0.040 + 84.5 + 4.8")]
+    assert table.columns[3:] == ("float32, channels last", "bfloat16, channels last")
+    assert [row[3:] for row in table.rows] == [(DASH, "2.5 + 84.5 + 4.8"), ("2.5 + 84.5 + 4.8", DASH)]
+
+
+def test_triton_s_kernels_have_a_row_below_pytorch_s(tmp_path):
+    layers = example_layers()
+    (layer,) = layers["depthwise_per_image"]
+    layer["ways"].append(layer["ways"][0] | {"kernels": "triton", "forward": 0.04})
+    table = depthwise_table(loaded(tmp_path, layers), per_image=True)
+    assert table.columns[3:] == ("bfloat16, channels last", "copies")
+    assert table.rows == (
+        ("96", "56", "2", "3.5 + 84.5 + 4.8", "9.0"),
+        ("Triton", "", "", "0.040 + 84.5 + 4.8", ""),
+    )
 
 
 @pytest.mark.parametrize("table", [partial(depthwise_table, per_image=True), conditional_table])

@@ -153,6 +153,12 @@ def test_a_table_prints_aligned_and_escapes_html():
     assert '<td style="text-align: left">x &lt; y</td>' in table._repr_html_()
 
 
+def test_a_heading_stands_over_all_columns():
+    table = Table(("a", "b"), "lr", ("the first < two", ("1", "2"), "the last", ("3", "4")))
+    assert str(table) == "a  b\n-  -\nthe first < two\n1  2\nthe last\n3  4"
+    assert '<tr><td colspan="2" style="text-align: left">the first &lt; two</td></tr>' in table._repr_html_()
+
+
 def test_a_ragged_table_is_refused():
     with pytest.raises(ValueError, match="differ in length"):
         Table(("a", "b"), "lr", (("only one",),))

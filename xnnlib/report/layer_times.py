@@ -5,16 +5,12 @@ from collections.abc import Iterable
 from xnnlib.report.tables import Table
 from xnnlib.report.throughput import CONDITIONAL_WAYS, DASH, Benchmark, device_table
 
-# The order of a table's columns: precision, memory format and kernels, and what the column is called.
-DEPTHWISE_WAYS = {
-    ("float32", "contiguous", "torch"): "float32",
-    ("float32", "channels_last", "torch"): "float32, channels last",
-    ("bfloat16", "contiguous", "torch"): "bfloat16",
-    ("bfloat16", "channels_last", "torch"): "bfloat16, channels last",
-    ("float32", "contiguous", "triton"): "Triton, float32",
-    ("float32", "channels_last", "triton"): "Triton, float32, channels last",
-    ("bfloat16", "contiguous", "triton"): "Triton, bfloat16",
-    ("bfloat16", "channels_last", "triton"): "Triton, bfloat16, channels last",
+# The order of a table's columns: precision and memory format, and what the column is called.
+FORMATS = {
+    ("float32", "contiguous"): "float32",
+    ("float32", "channels_last"): "float32, channels last",
+    ("bfloat16", "contiguous"): "bfloat16",
+    ("bfloat16", "channels_last"): "bfloat16, channels last",
 }
 
 
@@ -22,25 +18,33 @@ def depthwise_table(benchmarks: list[Benchmark], per_image: bool) -> Table:
     """Milliseconds of each depthwise convolution, part by part, in the ways that were measured.
 
     The filters are one for all images, as in blocks A and B, or one for each, as in C; then the last column
-    has the copies to channels_last and back.
+    has the copies to channels_last and back. Triton's kernels, where measured, are a row below PyTorch's.
     """
     kind = "depthwise_per_image" if per_image else "depthwise"
-
-    def ways(layer: dict) -> dict[tuple[str, ...], dict]:
-        return {(way["precision"], way["memory_format"], way["kernels"]): way for way in layer["ways"]}
-
     layers = [layer for found in benchmarks if found.layers for layer in found.layers[kind]]
-    shown = [way for way in DEPTHWISE_WAYS if any(way in ways(layer) for layer in layers)]
-    columns = ("Channels", "Size", "Stride", *(DEPTHWISE_WAYS[way] for way in shown))
+    measured = {_format(way) for layer in layers for way in layer["ways"]}
+    formats = [key for key in FORMATS if key in measured]
+    columns = ("Channels", "Size", "Stride", *(FORMATS[key] for key in formats))
     columns += ("copies",) if per_image else ()
 
     def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
         for layer in found.layers[kind]:
-            shape = (layer["in_channels"], layer["size"], layer["stride"])
+            shape = (str(layer[name]) for name in ("in_channels", "size", "stride"))
             copies = (_time(layer["copies"]),) if per_image else ()
-            yield (*map(str, shape), *(_parts(ways(layer).get(way)) for way in shown), *copies)
+            yield (*shape, *_ways(layer, "torch", formats), *copies)
+            if any(way["kernels"] == "triton" for way in layer["ways"]):
+                yield ("Triton", "", "", *_ways(layer, "triton", formats), *("" for _ in copies))
 
     return _layer_table(columns, benchmarks, rows)
+
+
+def _format(way: dict) -> tuple[str, str]:
+    return way["precision"], way["memory_format"]
+
+
+def _ways(layer: dict, kernels: str, formats: list[tuple[str, str]]) -> Iterable[str]:
+    found = {_format(way): way for way in layer["ways"] if way["kernels"] == kernels}
+    return (_parts(found.get(key)) for key in formats)
 
 
 def _parts(way: dict | None) -> str:

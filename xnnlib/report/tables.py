@@ -26,25 +26,30 @@ NOT_RUN = "not run"
 class Table:
     """Cells of final text; `align` has one of "l" and "r" for each column.
 
-    Prints as aligned text and shows as HTML in a notebook.
+    A row that is a text is a heading of those below it. Prints as aligned text, shows as HTML in a notebook.
     """
 
     columns: tuple[str, ...]
     align: str
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str, ...] | str, ...]
 
     def __post_init__(self):
-        widths = {len(self.columns), len(self.align), *(len(row) for row in self.rows)}
+        widths = {len(self.columns), len(self.align), *map(len, self._rows_of_cells())}
         if len(widths) != 1:
             raise ValueError(f"columns, alignment and rows of a table differ in length: {sorted(widths)}")
 
+    def _rows_of_cells(self) -> list[tuple[str, ...]]:
+        return [row for row in self.rows if not isinstance(row, str)]
+
     def __repr__(self) -> str:
-        lines = (self.columns, *self.rows)
+        lines = (self.columns, *self._rows_of_cells())
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
         lines = (self.columns, tuple("-" * width for width in widths), *self.rows)
         return "\n".join(self._line(line, widths) for line in lines)
 
-    def _line(self, cells: tuple[str, ...], widths: list[int]) -> str:
+    def _line(self, cells: tuple[str, ...] | str, widths: list[int]) -> str:
+        if isinstance(cells, str):
+            return cells
         padded = (
             cell.rjust(width) if align == "r" else cell.ljust(width)
             for cell, width, align in zip(cells, widths, self.align, strict=True)
@@ -52,7 +57,9 @@ class Table:
         return "  ".join(padded).rstrip()
 
     def _repr_html_(self) -> str:
-        def line(tag: str, cells: tuple[str, ...]) -> str:
+        def line(tag: str, cells: tuple[str, ...] | str) -> str:
+            if isinstance(cells, str):
+                return f'<{tag} colspan="{len(self.align)}" style="text-align: left">{escape(cells)}</{tag}>'
             styles = ["right" if align == "r" else "left" for align in self.align]
             return "".join(
                 f'<{tag} style="text-align: {style}">{escape(cell)}</{tag}>'

@@ -2,12 +2,13 @@
 
 `benchmarks/throughput.py` writes one `benchmarks/results/<device>/throughput.json` for each device,
 `benchmarks/layers.py` and `benchmarks/steps.py` a `layers.json` and a `steps.json` beside it. A table
-shows all devices that there are; it names them in a column of its own where they are several.
+shows all devices that there are; where they are several, each is a heading above its rows.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from xnnlib.errors import UserError
@@ -267,10 +268,5 @@ def device_table(
         return NOT_RUN
     if len(benchmarks) == 1:
         return Table(columns, align, tuple(rows(benchmarks[0])))
-    named = []
-    for benchmark in benchmarks:
-        device = benchmark.device
-        for cells in rows(benchmark):
-            named.append((device, *cells))
-            device = ""
-    return Table(("Device", *columns), f"l{align}", tuple(named))
+    named = ((found.device, *rows(found)) for found in benchmarks)
+    return Table(columns, align, tuple(chain.from_iterable(named)))
