@@ -54,11 +54,16 @@ def test_sections_figures_tables_and_references_are_there(text):
     assert "References" in text and "[7]" in text and "How this was made" not in text
 
 
+def test_every_page_says_that_another_profile_is_not_the_papers(pages):
+    other = PROFILE != "paper"
+    assert {page.startswith(f"profile {PROFILE}") for page in pages} == {other}
+    assert ("not the paper’s full-scale result" in pages[0]) == other
+
+
 def test_the_headline_numbers_are_those_of_the_records(text):
     known = numbers(load_runs(ROOT / "results", PROFILE))
     for block in BLOCKS:
         assert known[f"{block}.top1"].text in text
-    assert (f"profile {PROFILE}" in text) == (PROFILE != "paper")
 
 
 def test_all_fonts_are_embedded(reader):
