@@ -39,6 +39,8 @@ TABLES = {
     "goals": lambda app: goal_table(app.paper_benchmarks, app.paper_runs),
 }
 
+WIDE = 7  # columns, from which on a table has smaller letters
+
 # The tables that a notebook shows, which must be those that the pages show.
 NOTEBOOK_TABLES = {
     "notebooks/design": ("1",),
@@ -62,6 +64,7 @@ class PaperTable(SphinxDirective):
         caption, messages = self.state.inline_text(" ".join(self.content), self.content_offset)
         caption += made_by(self.env, self.options.get("name", ""), self.get_location())
         classes = ["paper-table", f"paper-table-{which}"]
+        classes += ["paper-table-wide"] if len(content.columns) >= WIDE else []
         table = table_node(content.columns, content.align, content.rows, classes)
         table.insert(0, nodes.title("", "", *caption))
         self.set_source_info(table)
