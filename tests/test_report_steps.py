@@ -41,6 +41,13 @@ def test_a_device_whose_steps_were_not_measured_is_left_out(tmp_path):
     assert step_table(loaded(tmp_path, None)) == NOT_RUN
 
 
+def test_the_only_device_of_several_whose_steps_were_measured_is_named(tmp_path):
+    loaded(tmp_path, ROWS)
+    write(tmp_path, example(CPU | {"name": "another processor"}), "another-processor")
+    rows = step_table(load_benchmarks(tmp_path / "benchmarks" / "results")).rows
+    assert [row for row in rows if isinstance(row, str)] == ["a processor, 2 threads"]
+
+
 def test_a_missing_field_is_one_line_that_names_it(tmp_path):
     with pytest.raises(UserError, match=r"steps.json is damaged \(rows\[0\].taken is missing\)"):
         loaded(tmp_path, [{"network": "standard", "images_per_second": 25.0}])

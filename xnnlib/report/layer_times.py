@@ -21,21 +21,25 @@ def depthwise_table(benchmarks: list[Benchmark], per_image: bool) -> Table:
     has the copies to channels_last and back. Triton's kernels, where measured, are a row below PyTorch's.
     """
     kind = "depthwise_per_image" if per_image else "depthwise"
-    layers = [layer for found in benchmarks if found.layers for layer in found.layers[kind]]
+    layers = [layer for found in benchmarks for layer in _layers(found, kind)]
     measured = {_format(way) for layer in layers for way in layer["ways"]}
     formats = [key for key in FORMATS if key in measured]
     columns = ("Channels", "Size", "Stride", *(FORMATS[key] for key in formats))
     columns += ("copies",) if per_image else ()
 
     def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
-        for layer in found.layers[kind]:
+        for layer in _layers(found, kind):
             shape = (str(layer[name]) for name in ("in_channels", "size", "stride"))
             copies = (_time(layer["copies"]),) if per_image else ()
             yield (*shape, *_ways(layer, "torch", formats), *copies)
             if any(way["kernels"] == "triton" for way in layer["ways"]):
                 yield ("Triton", "", "", *_ways(layer, "triton", formats), *("" for _ in copies))
 
-    return _layer_table(columns, benchmarks, rows)
+    return device_table(columns, "r" * len(columns), benchmarks, rows)
+
+
+def _layers(found: Benchmark, kind: str) -> list[dict]:
+    return found.layers[kind] if found.layers else []
 
 
 def _format(way: dict) -> tuple[str, str]:
@@ -64,13 +68,8 @@ def conditional_table(benchmarks: list[Benchmark]) -> Table:
     columns = ("In", "Out", "Size", "mixed", "mixed, channels last", "stacked")
 
     def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
-        for layer in found.layers["conditional"]:
+        for layer in _layers(found, "conditional"):
             shape = (layer["in_channels"], layer["out_channels"], layer["size"])
             yield (*map(str, shape), *(_time(layer["milliseconds"][way]) for way in CONDITIONAL_WAYS))
 
-    return _layer_table(columns, benchmarks, rows)
-
-
-def _layer_table(columns, benchmarks, rows) -> Table:
-    with_layers = [found for found in benchmarks if found.layers]
-    return device_table(columns, "r" * len(columns), with_layers, rows)
+    return device_table(columns, "r" * len(columns), benchmarks, rows)

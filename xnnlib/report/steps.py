@@ -22,13 +22,14 @@ def step_table(benchmarks: list[Benchmark]) -> Table:
     """Images a second of each block with the first steps taken, one more from row to row, and over plain."""
 
     def rows(found: Benchmark) -> Iterable[tuple[str, ...]]:
-        measured = {(tuple(row["taken"]), row["network"]): row for row in found.steps["rows"]}
+        measured_rows = found.steps["rows"] if found.steps else ()
+        measured = {(tuple(row["taken"]), row["network"]): row for row in measured_rows}
         for taken in dict.fromkeys(taken for taken, _ in measured):
             title = TITLES.get(taken[-1], taken[-1]) if taken else "plain"
             yield title, *(_cell(measured, taken, block) for block in BLOCKS)
 
     columns = ("Step", *(f"{letter(block)}: images/s (over plain)" for block in BLOCKS))
-    return device_table(columns, "lrrr", [found for found in benchmarks if found.steps], rows)
+    return device_table(columns, "lrrr", benchmarks, rows)
 
 
 def _cell(measured: dict, taken: tuple[str, ...], block: str) -> str:

@@ -263,10 +263,13 @@ def device_table(
     benchmarks: list[Benchmark],
     rows: Callable[[Benchmark], Iterable[tuple[str, ...]]],
 ) -> Table:
-    """The rows that `rows` makes of each device's results; NOT_RUN where there are none."""
-    if not benchmarks:
+    """The rows that `rows` makes of each device's results; NOT_RUN where there are none.
+
+    Where several devices were measured, a table that has rows of one alone names it as well.
+    """
+    parts = [(found.device, tuple(rows(found))) for found in benchmarks]
+    if not any(cells for _, cells in parts):
         return NOT_RUN
-    if len(benchmarks) == 1:
-        return Table(columns, align, tuple(rows(benchmarks[0])))
-    named = ((found.device, *rows(found)) for found in benchmarks)
-    return Table(columns, align, tuple(chain.from_iterable(named)))
+    named = len(parts) > 1
+    shown = (((device,) if named else ()) + cells for device, cells in parts if cells)
+    return Table(columns, align, tuple(chain.from_iterable(shown)))
