@@ -175,6 +175,7 @@ def test_a_campaign_that_is_asked_to_end_leaves_no_training_behind(tiny, monkeyp
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "tiny/standard-seed0: training\n"
     while len(started := psutil.Process(process.pid).children(recursive=True)) < 2:  # papermill, its kernel
+        assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=60)

@@ -210,6 +210,7 @@ def test_a_benchmark_that_is_asked_to_end_takes_what_is_measuring_with_it(tmp_pa
     command = [sys.executable, throughput.__file__, "--only", "copy", "--output", tmp_path]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not any("measure" in " ".join(child.cmdline()) for child in _children(process)):
+        assert process.poll() is None
         time.sleep(0.1)
     measuring = _children(process)
     process.terminate()
