@@ -43,6 +43,7 @@ ARTEFACTS = {
     "table-recipes": ("", CAMPAIGN),
     "table-experiments": ("", CAMPAIGN),
     "table-speed": ("", BENCHMARK),
+    "table-gains": ("", BENCHMARK),
     "table-roofline": ("", BENCHMARK),
     "table-kernels": ("", BENCHMARK),
     "table-steps": ("", STEPS),

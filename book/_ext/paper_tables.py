@@ -13,7 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from xnnlib.report import campaign, layer_times, tables, throughput
 from xnnlib.report.scaling import scaling_table
-from xnnlib.report.speed import goal_table
+from xnnlib.report.speed import gain_table, goal_table
 from xnnlib.report.steps import step_table
 from xnnlib.spec import NetworkSpec
 
@@ -36,6 +36,7 @@ TABLES = {
     "depthwise-per-image": lambda app: layer_times.depthwise_table(app.paper_benchmarks, per_image=True),
     "conditional": lambda app: layer_times.conditional_table(app.paper_benchmarks),
     "growth": lambda app: throughput.growth_table(app.paper_benchmarks),
+    "gains": lambda app: gain_table(app.paper_benchmarks),
     "goals": lambda app: goal_table(app.paper_benchmarks, app.paper_runs),
 }
 

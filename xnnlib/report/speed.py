@@ -1,6 +1,6 @@
-"""The numbers of the throughput benchmark that a page may name, and the project's goals held to them."""
+"""What the project gains in speed, by the throughput benchmark, and its goals held to that."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from xnnlib.report.numbers import Number, run_source
 from xnnlib.report.scaling import ASSUMED_IMAGES_PER_SECOND
 from xnnlib.report.settings import letter
 from xnnlib.report.tables import Table
-from xnnlib.report.throughput import DASH, Benchmark, rate
+from xnnlib.report.throughput import DASH, Benchmark, device_table, rate
 from xnnlib.spec import BLOCKS
 
 # What stands where a number will be, for each type of device.
@@ -51,22 +51,17 @@ class Goal(NamedTuple):
         return (self.title, margin, shown, self.where, self.state)
 
 
-def latest(benchmarks: list[Benchmark], kind: str) -> Benchmark | None:
-    """The newest results of a type of device, `cpu` or `cuda`, if there are any."""
-    found = _of_kind(benchmarks, kind)
-    return max(found, key=lambda benchmark: benchmark.results["started"], default=None)
-
-
 def _of_kind(benchmarks: list[Benchmark], kind: str) -> list[Benchmark]:
     return [benchmark for benchmark in benchmarks if benchmark.results["device"]["type"] == kind]
 
 
 def goals(benchmarks: list[Benchmark], runs: list[Run]) -> list[Goal]:
     """The project's goals for speed, with what was measured of each, on every processor there is."""
-    asked = [benchmark for benchmark in benchmarks if _is_asked(benchmark)]
+    asked = (benchmark for benchmark in _of_kind(benchmarks, "cuda") if _is_asked(benchmark))
+    newest = max(asked, key=lambda benchmark: benchmark.results["started"], default=None)
     processors = _of_kind(benchmarks, "cpu") or [None]
     on_processors = (goal for processor in processors for goal in _cpu_goals(processor))
-    return [*_gpu_goals(latest(asked, "cuda")), _training_goal(runs), *on_processors]
+    return [*_gpu_goals(newest), _training_goal(runs), *on_processors]
 
 
 def _gpu_goals(benchmark: Benchmark | None) -> Iterator[Goal]:
@@ -95,7 +90,8 @@ def _cpu_goals(benchmark: Benchmark | None) -> Iterator[Goal]:
     place = benchmark.device if benchmark else DASH
     for block in BLOCKS:
         title = f"Images/s of {letter(block)} over the plain model's, a processor"
-        yield Goal(title, "cpu", _speedup(benchmark, block), 2, at_least=GOAL_SPEEDUP, where=place)
+        speedup = benchmark and _speedup(benchmark, block)
+        yield Goal(title, "cpu", speedup, 2, at_least=GOAL_SPEEDUP, where=place)
 
 
 def goal_table(benchmarks: list[Benchmark], runs: list[Run]) -> Table:
@@ -125,70 +121,62 @@ def _step_ratio(benchmark: Benchmark | None, block: str, base: str) -> float | N
     return benchmark and _ratio(benchmark.row(block), benchmark.row(base), "step_milliseconds")
 
 
-def _speedup(benchmark: Benchmark | None, block: str) -> float | None:
+def _speedup(benchmark: Benchmark, block: str) -> float | None:
     """The median over the rounds in which both ways were measured in turn, or the ratio of the two rows."""
-    ratios = benchmark.ratios(block) if benchmark else []
-    return median(ratios) if ratios else _rows_speedup(benchmark, block, "model")
+    ratios = benchmark.ratios(block)
+    return median(ratios) if ratios else _ratio(benchmark.row(block), benchmark.row(block, "plain"))
 
 
-def _rows_speedup(benchmark: Benchmark | None, block: str, scope: str) -> float | None:
-    return benchmark and _ratio(benchmark.row(block, scope=scope), benchmark.row(block, "plain", scope))
+def gain_table(benchmarks: list[Benchmark]) -> Table:
+    """What each block gains: the project's step over the plain one, `torch.compile` over timm's layers."""
+    columns = ("Measured", *(letter(block) for block in BLOCKS))
+    return device_table(columns, "lrrr", benchmarks, _gains)
+
+
+def _gains(benchmark: Benchmark) -> Iterator[tuple[str, ...]]:
+    ways = ("timm-compiled", "timm-eager")
+    compiled, eager = ([benchmark.row(block, way) for block in BLOCKS] for way in ways)
+    end_to_end = [benchmark.row(block, scope="end-to-end") for block in BLOCKS]
+    plain = [benchmark.row(block, "plain", "end-to-end") for block in BLOCKS]
+    yield "Images/s", *(_rate(benchmark.row(block)) for block in BLOCKS)
+    yield "over plain, round by round", *(_rounds(benchmark, block) for block in BLOCKS)
+    yield "Images/s, end to end", *map(_rate, end_to_end)
+    yield "over plain, end to end", *map(_text, map(_ratio, end_to_end, plain))
+    yield "timm's layers, compiled over not", *map(_text, map(_ratio, compiled, eager))
+
+
+def _rounds(benchmark: Benchmark, block: str) -> str:
+    """The median ratio and, in brackets, the lowest and the highest of several rounds."""
+    ratios = benchmark.ratios(block)
+    lowest_highest = f" ({min(ratios):.2f}{DASH}{max(ratios):.2f})" if len(ratios) > 1 else ""
+    return _text(_speedup(benchmark, block)) + lowest_highest
+
+
+def _rate(row: dict | None) -> str:
+    return rate(row["images_per_second"]) if row else DASH
+
+
+def _text(ratio: float | None) -> str:
+    return DASH if ratio is None else f"{ratio:.2f}"
 
 
 def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
-    """The newest results of a processor and of a GPU, `speed.cpu` and `speed.cuda`, under the same keys.
+    """The devices and the settings of what was measured, on processors `speed.cpu`, on GPUs `speed.cuda`.
 
-    Every key is always there: a number that was not measured says so, or that it waits for a GPU.
+    Every key is always there: without such a device it says so, or that it waits for a GPU.
     """
     found = {}
     for kind, waiting in WAITING.items():
-        benchmark = latest(benchmarks, kind)
-        source = benchmark.source if benchmark else waiting
-        values = _shared(benchmark) | {"device": benchmark.device if benchmark else NO_DEVICE[kind]}
-        for block in BLOCKS:
-            values |= {f"{block}.{name}": text for name, text in _of_block(benchmark, block).items()}
-        for block, base in GOAL_STEP_RATIOS:
-            values[f"{block}.step_ratio"] = _text(_step_ratio(benchmark, block, base), ".2f")
-        found |= {f"speed.{kind}.{name}": Number(text or waiting, source) for name, text in values.items()}
+        measured = _of_kind(benchmarks, kind)
+        source = "; ".join(benchmark.source for benchmark in measured) or waiting
+        devices = _joined(benchmark.device for benchmark in measured)
+        found[f"speed.{kind}.devices"] = Number(devices or NO_DEVICE[kind], source)
+        for name in ("batch_size", "repeats", "rounds"):
+            values = _joined(str(benchmark.results["settings"][name]) for benchmark in measured)
+            found[f"speed.{kind}.{name}"] = Number(values or waiting, source)
     return found
 
 
-def _shared(benchmark: Benchmark | None) -> dict[str, str]:
-    settings = benchmark.results["settings"] if benchmark else {}
-    copied = benchmark.results["copy_gigabytes_per_second"] if benchmark else None
-    counts = {name: _text(settings.get(name), "d") for name in ("batch_size", "repeats", "rounds")}
-    return counts | {"copy_gigabytes_per_second": _text(copied, ",.1f")}
-
-
-def _of_block(benchmark: Benchmark | None, block: str) -> dict[str, str]:
-    def value(name: str, way: str = "xnnlib", scope: str = "model") -> float | None:
-        row = benchmark.row(block, way, scope) if benchmark else None
-        return row[name] if row else None
-
-    def speed(**place: str) -> str:
-        measured = value("images_per_second", **place)
-        return "" if measured is None else rate(measured)
-
-    limit = benchmark.results["roofline"].get(block) if benchmark else None
-    ratios = benchmark.ratios(block) if benchmark else []
-    compiled = benchmark and _ratio(benchmark.row(block, "timm-compiled"), benchmark.row(block, "timm-eager"))
-    return {
-        "images_per_second": speed(),
-        "end_to_end.images_per_second": speed(scope="end-to-end"),
-        "plain.images_per_second": speed(way="plain"),
-        "step_milliseconds": _text(value("step_milliseconds"), ",.1f"),
-        "peak_memory_megabytes": _text(value("peak_memory_megabytes"), ",.0f"),
-        "speedup": _text(_speedup(benchmark, block), ".2f") + _range(ratios),
-        "end_to_end.speedup": _text(_rows_speedup(benchmark, block, "end-to-end"), ".2f"),
-        "compiled_ratio": _text(compiled, ".2f"),
-        "roofline_percent": _text(limit and 100 * limit["share"], ".0f"),
-    }
-
-
-def _range(values: list[float]) -> str:
-    """The lowest and the highest in brackets; nothing where there are fewer than two."""
-    return f" ({min(values):.2f}{DASH}{max(values):.2f})" if len(values) > 1 else ""
-
-
-def _text(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+def _joined(values: Iterable[str]) -> str:
+    """Each of them once."""
+    return "; ".join(dict.fromkeys(values))
