@@ -179,5 +179,17 @@ def test_a_campaign_that_is_asked_to_end_leaves_no_training_behind(tiny, monkeyp
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=60)
-    assert "tiny/standard-seed0: stopped as asked; the same command goes on" in printed
+    assert printed.splitlines() == [
+        "stopped as asked; the same command goes on from there",
+        "0 runs complete, more to come",
+    ]
     assert process.returncode == 1 and not any(child.is_running() for child in started)
+
+
+def test_a_campaign_that_is_asked_to_end_between_two_runs_says_so(tiny, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "check", interrupted)
+    assert runner.main([str(tiny / "list.yaml"), "--results", str(tiny / "results")]) == 1
+    assert capsys.readouterr().out.startswith("stopped as asked; the same command goes on from there\n0 runs")

@@ -24,7 +24,6 @@ from xnnlib.records import WEIGHTS
 from xnnlib.verify import write_checksums
 
 ROOT = Path(__file__).resolve().parents[1]
-STOPPED = {subprocess.TimeoutExpired: "stopped, the time is up", KeyboardInterrupt: "stopped as asked"}
 
 
 def in_project(path: Path) -> Path:
@@ -32,8 +31,11 @@ def in_project(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
-def run(job: Job, logs: Path, deadline: float) -> str:
-    """Run one job; "" if it went well, else what happened: "failed" or one of STOPPED."""
+def run(job: Job, logs: Path, deadline: float) -> bool:
+    """Run one job; whether it went well.
+
+    Raises TimeoutExpired at the deadline and lets KeyboardInterrupt pass, once the training is saved.
+    """
     log = logs / f"{job.folder.parent.name}-{job.folder.name}.ipynb"
     log.parent.mkdir(parents=True, exist_ok=True)
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -50,17 +52,17 @@ def run(job: Job, logs: Path, deadline: float) -> str:
     process = subprocess.Popen([str(part) for part in command], cwd=ROOT, start_new_session=True)
     try:
         status = process.wait(max(0.0, deadline - time.monotonic()))
-    except tuple(STOPPED) as reason:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         end_papermill(process, GRACE)
-        return STOPPED[type(reason)]
+        raise
     if status:
-        return "failed"
+        return False
     subprocess.run([sys.executable, ROOT / "tools" / "drop_progress.py", log], check=True)
     log.replace(job.folder / "train.ipynb")
     if not job.keeps_weights:
         (job.folder / WEIGHTS).unlink()
     write_checksums(job.folder.parent)
-    return ""
+    return True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="where the run folders are")
     options = parser.parse_args(arguments)
     deadline = time.monotonic() + 60 * options.minutes
-    failed, done = [], 0
+    failed, done, stopped = [], 0, ""
     try:
         entries = read(options.list)
         results, profiles = options.results.resolve(), options.list.resolve().parent
@@ -79,22 +81,22 @@ def main(arguments: list[str] | None = None) -> int:
         for job in jobs(entries, results, profiles, partial(best_changes, entries, results)):
             if not job.finished:
                 print(f"{job.name}: training", flush=True)
-                outcome = run(job, ROOT / "_build" / "campaign", deadline)
-                if outcome in STOPPED.values():
-                    print(f"{job.name}: {outcome}; the same command goes on from there")
-                    break
-                if outcome:
+                if not run(job, ROOT / "_build" / "campaign", deadline):
                     failed.append(job.name)
                     continue
             done += 1
-        else:
-            print(f"{done} runs complete" + (f"; failed: {', '.join(failed)}" if failed else ""))
-            return 1 if failed else 0
+    except subprocess.TimeoutExpired:
+        stopped = "the time is up"
+    except KeyboardInterrupt:
+        stopped = "stopped as asked"
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{done} runs complete, more to come" + (f"; failed: {', '.join(failed)}" if failed else ""))
-    return 1
+    if stopped:
+        print(f"{stopped}; the same command goes on from there")
+    more = ", more to come" if stopped else ""
+    print(f"{done} runs complete{more}" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    return 1 if stopped or failed else 0
 
 
 if __name__ == "__main__":
