@@ -104,6 +104,9 @@ def test_what_was_run_is_compared(project):
     )
     assert (numbers["paper.se.top1"].text, numbers["paper.se.seeds"].text) == ("44.4 ± 12.7", "2")
     assert numbers["paper.se.precision"].text == "bfloat16"
+    sizes = {name: numbers[f"other-sizes.{name}"].text for name in ("seeds", "epochs", "precision")}
+    assert sizes == {"seeds": "1", "epochs": "3", "precision": "bfloat16"}
+    assert numbers["other-sizes.seeds"].source == "results/r-2/se-seed0"
     assert "paper.se.top1_gain" not in numbers and "paper.standard.top1" not in numbers
     assert numbers["search-2.standard.recipe"].text.startswith("paper; weight decay 5e-4; averaging")
     # There is no run of A unchanged.

@@ -61,11 +61,19 @@ class Group(NamedTuple):
 
     def precision(self) -> str:
         """What the complete runs computed in; empty if there are none."""
-        return shared(self.runs, lambda run: run.record["recipe"]["precision"]) if self.runs else ""
+        return _precision(self.runs) if self.runs else ""
 
     def accuracy(self) -> str:
         """Top-1 after the last epoch, mean ± 95 % interval, or that there is none."""
         return text(estimate(self.top1), top1_digits(self.runs)) if self.runs else NOT_RUN
+
+
+def _precision(runs: list[Run]) -> str:
+    return shared(runs, lambda run: run.record["recipe"]["precision"])
+
+
+def _epochs(runs: list[Run]) -> str:
+    return shared(runs, lambda run: run.record["epochs"])
 
 
 def changed_sizes(block: str, sizes: Mapping[str, int | float]) -> dict[str, int | float]:
@@ -191,12 +199,24 @@ def _gain(group: Group | None, base: Group | None) -> str:
 
 
 def experiment_numbers(groups: list[Group]) -> dict[str, Number]:
-    """Of the runs of the list and what they are compared with: `small-width-0.75.se.top1_gain`."""
+    """Of the runs of the list and what they are compared with: `small-width-0.75.se.top1_gain`.
+
+    `other-sizes.seeds`, `.epochs` and `.precision` are of all that change the network.
+    """
     unchanged, values = _unchanged(groups), {}
+    resized = [group for group in groups if group.varies_network and group.runs]
+    if resized:
+        runs = [run for group in resized for run in group.runs]
+        values = {
+            "other-sizes.seeds": " and ".join(dict.fromkeys(str(len(group.runs)) for group in resized)),
+            "other-sizes.epochs": _epochs(runs),
+            "other-sizes.precision": _precision(runs),
+        }
+        values = {name: Number(value, run_source(runs)) for name, value in values.items()}
     for group in (group for group in groups if group.runs):
         found = {
             "seeds": str(len(group.runs)),
-            "epochs": shared(group.runs, lambda run: run.record["epochs"]),
+            "epochs": _epochs(group.runs),
             "precision": group.precision(),
             "recipe": _recipe(group),
             "top1": group.accuracy(),
