@@ -39,6 +39,7 @@ LIST = [
     {"results": "tuned", "base": "base", "blocks": ["standard"], "seeds": [0, 1], "best_of": "search"},
     {"results": "r-2", "base": "base", "blocks": ["se"], "seeds": [0], "parameters": {"reduction": 2}},
 ]
+MORE = [{"results": "r-8", "base": "base", "blocks": ["se"], "seeds": [0, 1], "parameters": {"reduction": 8}}]
 
 
 @pytest.fixture
@@ -118,6 +119,17 @@ def test_what_was_run_is_compared(project):
     assert numbers["campaign.experiments_complete"].text == "1"
     assert numbers["campaign.tuned_gain"].text == "+3.0"
     assert "averaging of weights" in numbers["campaign.tuned_recipe"].text
+
+
+def test_runs_in_other_sizes_are_counted_together(project):
+    (project / "profiles" / "campaign.yaml").write_text(yaml.safe_dump(LIST + MORE))
+    for profile, seed in (("r-2", 0), ("r-8", 0), ("r-8", 1)):
+        write_run(project, "se", seed, profile=profile)
+    number = experiment_numbers(load_campaign(project))["other-sizes.seeds"]
+    assert number.text == "1 or 2"
+    assert number.source == ", ".join(
+        f"results/{run}" for run in ("r-2/se-seed0", "r-8/se-seed0", "r-8/se-seed1")
+    )
 
 
 def test_the_unchanged_recipe_can_be_the_best_one(project):

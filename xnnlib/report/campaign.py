@@ -203,16 +203,7 @@ def experiment_numbers(groups: list[Group]) -> dict[str, Number]:
 
     `other-sizes.seeds`, `.epochs` and `.precision` are of all that change the network.
     """
-    unchanged, values = _unchanged(groups), {}
-    resized = [group for group in groups if group.varies_network and group.runs]
-    if resized:
-        runs = [run for group in resized for run in group.runs]
-        values = {
-            "other-sizes.seeds": " and ".join(dict.fromkeys(str(len(group.runs)) for group in resized)),
-            "other-sizes.epochs": _epochs(runs),
-            "other-sizes.precision": _precision(runs),
-        }
-        values = {name: Number(value, run_source(runs)) for name, value in values.items()}
+    unchanged, values = _unchanged(groups), _of_other_sizes(groups)
     for group in (group for group in groups if group.runs):
         found = {
             "seeds": str(len(group.runs)),
@@ -229,6 +220,19 @@ def experiment_numbers(groups: list[Group]) -> dict[str, Number]:
         key = f"{group.name}.{group.settings.block}"
         values |= {f"{key}.{name}": Number(value, run_source(sources)) for name, value in found.items()}
     return values
+
+
+def _of_other_sizes(groups: list[Group]) -> dict[str, Number]:
+    resized = [group for group in groups if group.varies_network and group.runs]
+    if not resized:
+        return {}
+    runs = [run for group in resized for run in group.runs]
+    values = {
+        "seeds": " or ".join(map(str, sorted({len(group.runs) for group in resized}))),
+        "epochs": _epochs(runs),
+        "precision": _precision(runs),
+    }
+    return {f"other-sizes.{name}": Number(value, run_source(runs)) for name, value in values.items()}
 
 
 def campaign_numbers(groups: list[Group]) -> dict[str, Number]:
