@@ -139,7 +139,7 @@ def _gains(benchmark: Benchmark) -> Iterator[tuple[str, ...]]:
     end_to_end = [benchmark.row(block, scope="end-to-end") for block in BLOCKS]
     plain = [benchmark.row(block, "plain", "end-to-end") for block in BLOCKS]
     yield "Images/s", *(_rate(benchmark.row(block)) for block in BLOCKS)
-    yield "over plain, round by round", *(_rounds(benchmark, block) for block in BLOCKS)
+    yield "over plain", *(_rounds(benchmark, block) for block in BLOCKS)
     yield "Images/s, end to end", *map(_rate, end_to_end)
     yield "over plain, end to end", *map(_text, map(_ratio, end_to_end, plain))
     yield "timm's layers, compiled over not", *map(_text, map(_ratio, compiled, eager))
