@@ -186,7 +186,7 @@ def test_a_campaign_that_is_asked_to_end_leaves_no_training_behind(tiny, monkeyp
     assert process.returncode == 1 and not any(child.is_running() for child in started)
 
 
-def test_a_campaign_that_is_asked_to_end_between_two_runs_says_so(tiny, capsys, monkeypatch):
+def test_a_campaign_that_is_asked_to_end_while_nothing_trains_says_so(tiny, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
