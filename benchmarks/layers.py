@@ -3,9 +3,9 @@
 Depthwise convolutions, with one filter a channel for all images and with one for each: forward, gradient of
 the input and gradient of the filters, in each precision and memory format, by torch's kernels and on a GPU by
 those of triton_depthwise.py. For torch, images with filters of their own are the groups of one image, as in
-`xnnlib.layers`, and the memory format is that image's; what it takes to copy an input to channels_last and an
+`xnnlib.model`, and the memory format is that image's; what it takes to copy an input to channels_last and an
 output back is measured apart. Conditional 1x1 convolutions, forward and backward together: the experts'
-filters mixed for each sample and multiplied as a batch (`xnnlib.layers`), the same with the channels last,
+filters mixed for each sample and multiplied as a batch (`xnnlib.model`), the same with the channels last,
 and one product with the experts stacked, in which each sample's input stands once for each expert, times its
 routing weight.
 
@@ -25,8 +25,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from xnnlib import runtime
-from xnnlib.layers import CondConv2d, DepthwiseConv2d
-from xnnlib.network import untrained
+from xnnlib.model import CondConv2d, DepthwiseConv2d, untrained
 from xnnlib.spec import NetworkSpec
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

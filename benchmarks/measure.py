@@ -26,7 +26,7 @@ from xnnlib.compiling import OPTIONS, compiled
 from xnnlib.data import Split, load_dataset, placed
 from xnnlib.epochs import train_epoch, train_step
 from xnnlib.errors import UserError
-from xnnlib.network import Network
+from xnnlib.model import Network
 from xnnlib.optimizer import make_optimizer
 from xnnlib.spec import RECIPES, NetworkSpec, Recipe
 from xnnlib.state import TrainingState

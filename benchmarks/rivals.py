@@ -7,8 +7,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from xnnlib.layers import CondConv2d, DepthwiseConv2d, SqueezeExcite
-from xnnlib.network import Network
+from xnnlib.model import CondConv2d, DepthwiseConv2d, Network, SqueezeExcite
 
 
 class RoutedConvolution(nn.Module):

@@ -11,9 +11,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from xnnlib.blocks import InvertedResidual
-from xnnlib.layers import CondConv2d, SqueezeExcite
-from xnnlib.network import untrained
+from xnnlib.model import CondConv2d, InvertedResidual, SqueezeExcite, untrained
 from xnnlib.spec import NetworkSpec
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2}

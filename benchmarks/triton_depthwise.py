@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from xnnlib.layers import CondConv2d, DepthwiseConv2d
+from xnnlib.model import CondConv2d, DepthwiseConv2d
 
 # Pixels and channels that a program holds at once, by which of the two lie side by side in memory.
 TILES = {"channels_last": (8, 64), "contiguous": (64, 8)}

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 from torchvision.models import mobilenetv2
 
-from xnnlib.blocks import InvertedResidual
-from xnnlib.layers import CondConv2d, SqueezeExcite
+from xnnlib.model import CondConv2d, InvertedResidual, SqueezeExcite
 
 
 class MobileNetV2Block(mobilenetv2.InvertedResidual):

@@ -15,7 +15,7 @@ def test_imports_are_followed_to_the_modules_and_pins_that_count(project):
     assert list(found) == [
         "torch in constraints.txt",
         "xnnlib.compiling",
-        "xnnlib.layers",
+        "xnnlib.model",
         "xnnlib.training",
     ]
     assert found["torch in constraints.txt"] == "2.13.0"
@@ -24,7 +24,7 @@ def test_imports_are_followed_to_the_modules_and_pins_that_count(project):
 def test_a_commit_whose_package_imports_what_it_hands_on_is_read_too(project):
     (project / "xnnlib/__init__.py").write_text("from xnnlib.training import fit\n")
     found = code_inputs(in_folder(project), ["from xnnlib import fit\n"])
-    assert "xnnlib.training" in found and "xnnlib.layers" in found
+    assert "xnnlib.training" in found and "xnnlib.model" in found
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 
 from xnnlib import compiling
 from xnnlib.epochs import train_step
-from xnnlib.network import Network
+from xnnlib.model import Network
 from xnnlib.optimizer import make_optimizer
 from xnnlib.spec import BLOCKS, RECIPES
 

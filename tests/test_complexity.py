@@ -3,7 +3,7 @@ from ptflops import get_model_complexity_info
 from torch import nn
 
 from xnnlib.complexity import KINDS, count, total
-from xnnlib.network import Network
+from xnnlib.model import Network
 from xnnlib.spec import BLOCKS, TABLE_1, NetworkSpec
 
 

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from xnnlib import epochs
 from xnnlib.data import load_dataset, train_batches, val_batches
 from xnnlib.epochs import Sums
-from xnnlib.network import Network
+from xnnlib.model import Network
 from xnnlib.schedule import learning_rate
 from xnnlib.spec import RECIPES
 

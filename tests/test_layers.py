@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from xnnlib.layers import CondConv2d, DepthwiseConv2d, SqueezeExcite, init_filter
+from xnnlib.model import CondConv2d, DepthwiseConv2d, SqueezeExcite, init_filter
 
 
 def test_squeeze_excite_equals_timm_s():

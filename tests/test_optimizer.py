@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from xnnlib.errors import UserError
-from xnnlib.network import Network
+from xnnlib.model import Network
 from xnnlib.optimizer import make_average, make_optimizer
 from xnnlib.spec import Recipe
 

@@ -9,7 +9,7 @@ import torch
 from matplotlib.patches import Patch
 from torch import nn
 
-from xnnlib.blocks import InvertedResidual
+from xnnlib.model import InvertedResidual
 from xnnlib.report import diagrams, style
 from xnnlib.report.trace import trace
 from xnnlib.spec import TABLE_1, NetworkSpec

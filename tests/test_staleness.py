@@ -46,7 +46,7 @@ def test_time_stamps_comments_and_outputs_make_nothing_stale(project):
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected", "why"),
     [
-        ("xnnlib/layers.py", "gate = 1", "gate = 2", RUNS | {"design"}, "xnnlib.layers changed"),
+        ("xnnlib/layers.py", "gate = 1", "gate = 2", RUNS | {"design"}, "xnnlib.model changed"),
         ("xnnlib/report/curves.py", "1", "2", {"results"}, "xnnlib.report.curves changed"),
         (
             "xnnlib/report/tables.py",
@@ -94,7 +94,7 @@ def test_a_run_without_a_note_is_judged_by_its_commit(project):
     leave_record(project / "results/quick/se-seed0", commit=git("rev-parse", "HEAD").strip())
     replace(project / "xnnlib/layers.py", "gate = 1", "gate = 2")
     told = dict(Profile("quick", project).status())
-    assert told["se-seed0"] == "stale: xnnlib.layers changed"
+    assert told["se-seed0"] == "stale: xnnlib.model changed"
     assert told["standard-seed0"].startswith("up to date as far as is known")
     assert Profile("quick", project).stale_runs() == ["se-seed0"]
 
@@ -146,7 +146,7 @@ def test_a_run_that_goes_on_keeps_the_note_of_its_beginning(project, checkpoint)
     replace(project / "xnnlib/layers.py", "gate = 1", "gate = 2")
     Profile("quick", project).begin("se-seed0", again=False)
     leave_record(run)
-    assert Profile("quick", project).changes("se-seed0") == "xnnlib.layers changed"
+    assert Profile("quick", project).changes("se-seed0") == "xnnlib.model changed"
 
 
 @pytest.mark.parametrize(

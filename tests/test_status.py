@@ -60,7 +60,7 @@ def test_of_a_campaign_the_runs_are_printed_that_no_profile_has(project, capsys)
     assert printed(capsys)[-1].split(maxsplit=1) == ["wide/se-seed0", "up to date"]
     layers = project / "xnnlib/layers.py"
     layers.write_text(layers.read_text().replace("gate = 1", "gate = 2"))
-    assert printed(capsys)[-1].split(maxsplit=1) == ["wide/se-seed0", "stale: xnnlib.layers changed"]
+    assert printed(capsys)[-1].split(maxsplit=1) == ["wide/se-seed0", "stale: xnnlib.model changed"]
 
 
 @pytest.mark.parametrize(

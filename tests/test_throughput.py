@@ -23,8 +23,7 @@ import torch
 from torch import nn
 
 from xnnlib import runtime
-from xnnlib.layers import CondConv2d
-from xnnlib.network import Network, untrained
+from xnnlib.model import CondConv2d, Network, untrained
 from xnnlib.spec import BLOCKS, NetworkSpec, Stage
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from xnnlib.layers import CondConv2d, DepthwiseConv2d
+from xnnlib.model import CondConv2d, DepthwiseConv2d
 
 kernels = pytest.importorskip("triton_depthwise", reason="triton is not installed", exc_type=ImportError)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -23,7 +23,7 @@ _HOMES = {"fit": "training", "load_runs": "records"}
 def __getattr__(name):
     return getattr(import_module(f"xnnlib.{_HOMES[name]}"), name)
 """,
-    "xnnlib/training.py": "import torch\n\nimport xnnlib.compiling\nfrom xnnlib.layers import gate\n\n\n"
+    "xnnlib/training.py": "import torch\n\nimport xnnlib.compiling\nfrom xnnlib.model import gate\n\n\n"
     "def fit():\n    return gate\n",
     "xnnlib/compiling.py": "options = 1\n",
     "xnnlib/layers.py": '"""Layers."""\n\ngate = 1  # a gate\n',
@@ -48,7 +48,7 @@ def __getattr__(name):
 }
 NOTEBOOKS = {
     "train": "from xnnlib import fit\nfrom xnnlib.report.curves import color\n",
-    "design": "import xnnlib.layers\n",
+    "design": "import xnnlib.model\n",
     "results": "from xnnlib import load_runs\nfrom xnnlib.report.curves import color\n",
     "implementation": "import xnnlib.report.tables\n",
 }

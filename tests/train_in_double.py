@@ -7,7 +7,7 @@ first digits.
 import sys
 
 from xnnlib import epochs
-from xnnlib.network import Network
+from xnnlib.model import Network
 from xnnlib.training import main
 
 single = Network.of

@@ -8,7 +8,7 @@ _HOMES = {
     "BLOCKS": "spec",
     "RECIPES": "spec",
     "TABLE_1": "spec",
-    "Network": "network",
+    "Network": "model",
     "NetworkSpec": "spec",
     "Recipe": "spec",
     "UserError": "errors",

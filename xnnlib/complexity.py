@@ -12,8 +12,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from xnnlib.layers import CondConv2d, SqueezeExcite
-from xnnlib.network import untrained
+from xnnlib.model import CondConv2d, SqueezeExcite, untrained
 from xnnlib.spec import NetworkSpec
 
 KINDS = ("convolution", "linear", "se", "routing", "mixing")

@@ -3,7 +3,7 @@
 import torch
 
 from xnnlib.epochs import Sums
-from xnnlib.network import Network
+from xnnlib.model import Network
 from xnnlib.optimizer import make_average, make_optimizer
 from xnnlib.spec import NetworkSpec, Recipe
 

@@ -14,7 +14,7 @@ from xnnlib import distributed, records, runtime
 from xnnlib.data import Dataset, load_images
 from xnnlib.errors import Interrupted, UserError
 from xnnlib.files import held
-from xnnlib.network import Network
+from xnnlib.model import Network
 from xnnlib.paths import project_path
 from xnnlib.settings import CHECKPOINT_SECONDS, Settings, from_arguments
 from xnnlib.spec import NetworkSpec, Recipe

@@ -26,11 +26,11 @@ CAMPAIGN, EXPERIMENTS = (f"{name} and the records of its runs" for name in (LIST
 # Each table and figure by its name: the notebook that makes it, if one does, and from what, where that is not
 # the runs.
 ARTEFACTS = {
-    "figure-structure": ("notebooks/design", "xnnlib.spec, xnnlib.network"),
+    "figure-structure": ("notebooks/design", "xnnlib.spec, xnnlib.model"),
     "table-network": ("notebooks/design", "xnnlib.spec"),
-    "figure-blocks": ("notebooks/design", "xnnlib.blocks"),
-    "figure-se": ("notebooks/design", "xnnlib.layers"),
-    "figure-condconv": ("notebooks/design", "xnnlib.layers"),
+    "figure-blocks": ("notebooks/design", "xnnlib.model"),
+    "figure-se": ("notebooks/design", "xnnlib.model"),
+    "figure-condconv": ("notebooks/design", "xnnlib.model"),
     "table-recipe": ("notebooks/results", ""),
     "table-results": ("notebooks/results", ""),
     "figure-training": ("notebooks/results", ""),

@@ -5,8 +5,7 @@ Of each figure a first function collects what is drawn, as plain data, and a sec
 
 from dataclasses import replace
 
-from xnnlib.layers import CondConv2d, SqueezeExcite
-from xnnlib.network import untrained
+from xnnlib.model import CondConv2d, SqueezeExcite, untrained
 from xnnlib.report.canvas import LEARNED, NONLINEARITY, NORM, POOL, Box, Canvas
 from xnnlib.report.levels import PART_TITLES, PARTS, part
 from xnnlib.report.operations import OPAQUE, box, filter_shape, groups, shape_text

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from xnnlib.layers import CondConv2d, SqueezeExcite
+from xnnlib.model import CondConv2d, SqueezeExcite
 from xnnlib.report.canvas import LEARNED, NONLINEARITY, NORM, POOL
 from xnnlib.report.trace import Step
 

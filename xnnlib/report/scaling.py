@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from xnnlib.network import untrained
+from xnnlib.model import untrained
 from xnnlib.records import Run
 from xnnlib.report.numbers import Number, run_source
 from xnnlib.report.tables import Table
@@ -113,8 +113,8 @@ def scaling_numbers(runs: list[Run]) -> dict[str, Number]:
         "origin": Number("measured" if single.measured else "assumed, not measured", single.source),
         "batch_size": Number(str(single.batch_size), single.source),
         "step_milliseconds": Number(f"{1e3 * step:.1f}", single.source),
-        "gradient_megabytes": Number(f"{gradient_bytes() / 1e6:.1f}", "xnnlib.network"),
-        "batch_norm_layers": Number(str(batch_norm_layers()), "xnnlib.network"),
+        "gradient_megabytes": Number(f"{gradient_bytes() / 1e6:.1f}", "xnnlib.model"),
+        "batch_norm_layers": Number(str(batch_norm_layers()), "xnnlib.model"),
     }
     for name, link in zip(("nvlink", "ethernet"), LINKS, strict=True):
         found[f"{name}.gigabytes_per_second"] = Number(f"{link.speed / 1e9:g}", link.source)

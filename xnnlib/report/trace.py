@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from xnnlib.layers import DepthwiseConv2d
+from xnnlib.model import DepthwiseConv2d
 
 MODULES = {
     nn.Conv2d: "convolution",

@@ -1,10 +1,19 @@
-"""The layers that torch does not have: squeeze-and-excite, and two kinds of convolution."""
+"""The network, from its layers to Table 1: read it top to bottom.
+
+The layers that torch does not have (squeeze-and-excite, conditional convolution), the inverted residual that
+they are injected into, and the network that walks Table 1.
+"""
 
 import math
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from xnnlib.spec import NetworkSpec, Stage
 
 
 def channel_means(x: Tensor) -> Tensor:
@@ -134,3 +143,143 @@ def init_filter(weight: Tensor) -> None:
     fan_out = size * size * (1 if inputs_per_filter == 1 else out_channels)
     with torch.no_grad():
         weight.normal_(0.0, (2.0 / fan_out) ** 0.5)
+
+
+# Called as convolution(in_channels, out_channels, filter_size=, stride=, depthwise=).
+Convolution = Callable[..., nn.Module]
+
+
+def ordinary_convolution(
+    in_channels: int, out_channels: int, filter_size: int = 1, stride: int = 1, depthwise: bool = False
+) -> nn.Conv2d:
+    """A convolution without bias that keeps H / stride x W / stride; depthwise is fully grouped,
+    with in_channels = out_channels.
+    """
+    if depthwise:
+        convolution = DepthwiseConv2d(in_channels, filter_size, stride)
+    else:
+        convolution = nn.Conv2d(
+            in_channels, out_channels, filter_size, stride, padding=filter_size // 2, bias=False
+        )
+    init_filter(convolution.weight)
+    return convolution
+
+
+def convolution_norm(convolution: nn.Module, channels: int, relu: bool = True) -> nn.Sequential:
+    """A convolution, batch norm over its `channels` outputs and, unless told otherwise, a ReLU."""
+    layers = [convolution, nn.BatchNorm2d(channels)]
+    if relu:
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+class InvertedResidual(nn.Module):
+    """Inverted residual with a linear bottleneck (Sandler et al., arXiv:1801.04381; paper, Figure 2).
+
+    Maps (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride): 1x1 convolution to
+    expansion * in_channels, depthwise convolution, the gate if there is one, 1x1 convolution. There is
+    no nonlinearity after the last convolution nor after the adder, which is present if and only if
+    in_channels = out_channels and stride = 1.
+
+    `convolution` makes the three convolutions; `gate`, called with a number of channels, makes the
+    module between the depthwise convolution and the last one.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        filter_size: int = 3,
+        stride: int = 1,
+        expansion: int = 4,
+        convolution: Convolution = ordinary_convolution,
+        gate: Callable[[int], nn.Module] | None = None,
+    ):
+        super().__init__()
+        channels = expansion * in_channels
+        self.identity = in_channels == out_channels and stride == 1
+        self.expand = convolution_norm(convolution(in_channels, channels), channels)
+        self.depthwise = convolution_norm(
+            convolution(channels, channels, filter_size=filter_size, stride=stride, depthwise=True), channels
+        )
+        self.gate = gate(channels) if gate else None
+        self.project = convolution_norm(convolution(channels, out_channels), out_channels, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.depthwise(self.expand(x))
+        if self.gate is not None:
+            y = self.gate(y)
+        y = self.project(y)
+        return x + y if self.identity else y
+
+
+class Network(nn.Module):
+    """Maps (N, 3, 56, 56) images to (N, num_classes) logits (paper, Table 1 and Figure 1).
+
+    `block` is "standard" (A), "se" (B: + squeeze-and-excite with `reduction` R) or "se_cond"
+    (C: + conditional convolution with `experts` M). Other image sizes work too: the classifier
+    averages over whatever rows and columns are left. `variation` is what else NetworkSpec takes:
+    filter_size, expansion, width, table. `stages[i]` holds the repeats of row i.
+
+    Raises UserError on an unknown block or a size below one.
+    """
+
+    def __init__(
+        self,
+        block: str = "standard",
+        num_classes: int = 100,
+        reduction: int = 4,
+        experts: int = 4,
+        **variation: object,
+    ):
+        super().__init__()
+        self.spec = NetworkSpec(block, num_classes, reduction, experts, **variation)
+        self.stages = nn.Sequential(*(_build(stage, self.spec) for stage in self.spec.stages))
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> "Network":
+        """The network of a specification."""
+        return cls(**{field.name: getattr(spec, field.name) for field in fields(spec)})
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.stages(images)
+
+
+def untrained(spec: NetworkSpec) -> Network:
+    """The network of a specification, to walk and to count; the caller's random numbers stay as they were."""
+    with torch.random.fork_rng(devices=[]):
+        return Network.of(spec).eval()
+
+
+def _build(stage: Stage, spec: NetworkSpec) -> nn.Sequential:
+    repeats = range(stage.repeat)
+    if stage.operation == "block":
+        return nn.Sequential(*(_block(stage, spec) for _ in repeats))
+    if stage.operation == "classifier":
+        classifier = nn.Linear(stage.in_channels, spec.num_classes)
+        nn.init.normal_(classifier.weight, std=0.01)
+        nn.init.zeros_(classifier.bias)
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
+    return nn.Sequential(
+        *(
+            convolution_norm(
+                ordinary_convolution(stage.in_channels, stage.out_channels, stage.filter_size, stage.stride),
+                stage.out_channels,
+            )
+            for _ in repeats
+        )
+    )
+
+
+def _block(stage: Stage, spec: NetworkSpec) -> InvertedResidual:
+    conditional = spec.block == "se_cond"
+    gated = spec.block in ("se", "se_cond")
+    return InvertedResidual(
+        stage.in_channels,
+        stage.out_channels,
+        stage.filter_size,
+        stage.stride,
+        stage.expansion,
+        convolution=partial(CondConv2d, experts=spec.experts) if conditional else ordinary_convolution,
+        gate=partial(SqueezeExcite, reduction=spec.reduction) if gated else None,
+    )

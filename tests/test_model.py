@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from xnnlib.errors import UserError
-from xnnlib.layers import CondConv2d, SqueezeExcite
-from xnnlib.network import Network
+from xnnlib.model import CondConv2d, Network, SqueezeExcite
 from xnnlib.spec import BLOCKS, TABLE_1
 
 
