@@ -7,11 +7,20 @@ from dataclasses import replace
 
 from xnnlib.model import CondConv2d, SqueezeExcite, untrained
 from xnnlib.report.canvas import LEARNED, NONLINEARITY, NORM, POOL, Box, Canvas
-from xnnlib.report.levels import PART_TITLES, PARTS, part
-from xnnlib.report.operations import OPAQUE, box, filter_shape, groups, shape_text
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
-from xnnlib.report.trace import Step, trace
+from xnnlib.report.summary import PARTS, letter, part
+from xnnlib.report.trace import OPAQUE, Step, box, filter_shape, groups, trace
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
+
+PART_TITLES = {one: one.replace("_", " ").capitalize() for one in PARTS} | {
+    "last": "Last conv",
+    "classifier": "Decoder",
+}
+
+
+def shape_text(*sizes: object) -> str:
+    """`16×56×56` or `N_e×H×W` in mathematical type."""
+    return "$" + r"{\times}".join(str(size) for size in sizes) + "$"
 
 
 def structure(spec: NetworkSpec) -> dict:
@@ -23,74 +32,73 @@ def structure(spec: NetworkSpec) -> dict:
         if not members:
             continue
         stage, row = members[-1]
-        size = stage.size // stage.stride
-        widths = dict.fromkeys(str(stage.out_channels) for stage, _ in members)
-        entry = {"part": name, "title": PART_TITLES[name], "shape": [stage.out_channels, size, size]}
-        entry["note"] = f"{', '.join(widths)} wide"
+        entry = {"part": name, "title": PART_TITLES[name]}
         if name.startswith("level"):
             blocks = [stage for stage, _ in members for _ in range(stage.repeat)]
             entry["blocks"] = [{"identity": stage.identity, "stride": stage.stride} for stage in blocks]
+            widths = dict.fromkeys(str(stage.out_channels) for stage, _ in members)
+            entry["widths"] = f"{', '.join(widths)} wide"
+            size = stage.size // stage.stride
+            entry["shape"] = [stage.out_channels, size, size]
         else:
             steps = trace(row, (stage.in_channels, stage.size, stage.size))
-            entry["boxes"] = [_in_one_row(box(step, symbolic=False)) for step in steps]
+            drawn = [box(step, symbolic=False) for step in steps]
+            entry["boxes"] = [one | {"text": one["text"].replace("\n", " ")} for one in drawn]
             entry["shape"] = list(steps[-1].shape)
-        if name == "classifier":
-            entry["note"] = f"{spec.num_classes} classes"
         parts.append(entry)
     first = spec.stages[0]
     return {"image": [first.in_channels, first.size, first.size], "parts": parts}
 
 
-def _in_one_row(drawn: dict) -> dict:
-    return drawn | {"text": drawn["text"].replace("global\naverage", "global average")}
+ROW, GAP, SQUARE = 0.205, 0.075, 0.155
+STRUCTURE_WIDTHS = {
+    "batch norm": 0.62,
+    "ReLU": 0.38,
+    "global average pool": 1.08,
+    "linear + bias": 0.72,
+}
 
 
 @styled
 def figure_1(spec: NetworkSpec) -> PaperFigure:
     """The structure: stem, levels of blocks, last convolution, classifier, with the shapes between."""
     data = structure(spec)
-    left, width, row, gap = 0.62, 2.6, 0.34, 0.21
-    height = len(data["parts"]) * (row + gap) + gap + 0.52
+    left, right = 0.24, 2.68
+    height = len(data["parts"]) * (ROW + GAP) + GAP + 0.33
     canvas = Canvas(COLUMN_WIDTH, height, data)
-    x, y = left + width / 2, height - 0.19
-    canvas.label(x, y + 0.09, "image " + shape_text(*data["image"]))
+    x, y = 1.45, height - 0.04
+    shapes = [data["image"], *(entry["shape"] for entry in data["parts"])]
     spans = {}
-    for entry in data["parts"]:
-        canvas.arrow((x, y), (x, y - gap))
-        at = spans[entry["part"]] = canvas.frame(Box(left, y - gap - row, width, row))
+    for entry, shape in zip(data["parts"], shapes, strict=False):
+        canvas.arrow((x, y), (x, y - GAP))
+        canvas.label(right + 0.04, y - GAP / 2, shape_text(*shape), ha="left")
+        at = spans[entry["part"]] = canvas.frame(Box(left, y - GAP - ROW, right - left, ROW))
         _draw_part(canvas, at, entry)
         y = at.bottom
-        canvas.label(x + 0.09, y - gap / 2, shape_text(*entry["shape"]), ha="left")
-    canvas.arrow((x, y), (x, y - gap))
-    canvas.label(x, y - gap - 0.08, "class scores")
-    canvas.label(left + width, 0.07, "square: a block of Figure 2    +: identity    /2: stride 2", ha="right")
-    body = [at for name, at in spans.items() if name not in ("stem", "classifier")]
-    stem, head = spans["stem"], spans["classifier"]
-    _draw_bracket(canvas, 0.48, stem.top, stem.bottom, "stem")
-    _draw_bracket(canvas, 0.48, body[0].top, body[-1].bottom, "body")
-    _draw_bracket(canvas, 0.48, head.top, head.bottom, "head")
-    _draw_bracket(canvas, 0.22, stem.top, body[-1].bottom, "encoder")
-    _draw_bracket(canvas, 0.22, head.top, head.bottom, "decoder")
+    canvas.arrow((x, y), (x, y - GAP))
+    canvas.label(right + 0.04, y - GAP / 2, f"{shapes[-1][0]} scores", ha="left")
+    marks = {"": "block", "+": "with identity", "/2": "with stride 2"}
+    for place, (mark, meaning) in zip((left, 0.88, 1.88), marks.items(), strict=True):
+        at = canvas.box(Box(place, 0.03, SQUARE, SQUARE), mark)
+        canvas.label(at.right + 0.05, at.y, meaning, ha="left")
+    top, bottom = spans["stem"].top, spans["last"].bottom
+    canvas.arrow((0.21, top), (0.16, top), (0.16, bottom), (0.21, bottom), head=False)
+    canvas.label(0.08, (top + bottom) / 2, "encoder: stem and body", rotation=90)
     return canvas.figure
 
 
 def _draw_part(canvas: Canvas, at: Box, entry: dict) -> None:
-    x, side = at.left + 0.88, 0.22
-    canvas.label(at.left + 0.06, at.y + 0.065, entry["title"], ha="left", weight="bold")
-    canvas.label(at.left + 0.06, at.y - 0.065, entry["note"], ha="left")
+    x = at.left + 0.6
+    canvas.label(at.left + 0.04, at.y, entry["title"], ha="left", weight="bold")
     if "boxes" in entry:
-        widths = [0.86 if drawn["role"] == POOL else 0.54 for drawn in entry["boxes"]]
-        canvas.chain(x, at.y, at.height - 0.07, entry["boxes"], widths)
+        widths = [STRUCTURE_WIDTHS.get(drawn["text"], 0.52) for drawn in entry["boxes"]]
+        canvas.chain(x, at.y, at.height - 0.05, entry["boxes"], widths)
         return
-    pitch = min(0.28, (at.right - x - 0.02) / len(entry["blocks"]))
+    pitch = min(0.175, 1.0 / len(entry["blocks"]))
     for index, block in enumerate(entry["blocks"]):
         mark = "+" if block["identity"] else f"/{block['stride']}" if block["stride"] > 1 else ""
-        canvas.box(Box(x + index * pitch, at.y - side / 2, side, side), mark)
-
-
-def _draw_bracket(canvas: Canvas, x: float, top: float, bottom: float, text: str) -> None:
-    canvas.arrow((x + 0.06, top), (x, top), (x, bottom), (x + 0.06, bottom), head=False)
-    canvas.label(x - 0.1, (top + bottom) / 2, text, rotation=90)
+        canvas.box(Box(x + index * pitch, at.y - SQUARE / 2, SQUARE, SQUARE), mark)
+    canvas.label(at.right - 0.04, at.y, entry["widths"], ha="right")
 
 
 def blocks(spec: NetworkSpec) -> list[dict]:
@@ -104,7 +112,7 @@ def blocks(spec: NetworkSpec) -> list[dict]:
         strided.size: "H",
         strided.size // strided.stride: "H/S",
     }
-    rows, known = [], set()
+    rows, known, parts = [], set(), []
     for name in BLOCKS:
         whole = [step.name for step in _block_steps(replace(spec, block=name), same)]
         row = groups(_block_steps(replace(spec, block=name), strided), symbols)
@@ -115,7 +123,10 @@ def blocks(spec: NetworkSpec) -> list[dict]:
         after = whole[whole.index("add") + 1 :] if "add" in whole else []
         if after:
             raise ValueError(f"Figure 2 draws nothing after the adder, but block {name} has {after}")
-        rows.append({"block": name, "groups": row, "identity": "add" in whole})
+        # Each title tells the whole block: what was there, and what this one adds.
+        parts.append(BLOCK_TITLES[name].split(": ")[1])
+        title = f"{letter(name)}: {' '.join(parts)}"
+        rows.append({"block": name, "title": title, "groups": row, "identity": "add" in whole})
     return rows
 
 
@@ -143,7 +154,7 @@ def _draw_block(canvas: Canvas, bottom: float, row: dict) -> None:
     y, bus = bottom + 0.34, bottom + 0.78
     name = row["block"]
     canvas.axes.plot([0.12], [bottom + 1.0], MARKERS[name], color=COLORS[name], markersize=5)
-    canvas.label(0.24, bottom + 0.995, BLOCK_TITLES[name], ha="left", weight="bold", fontsize=8)
+    canvas.label(0.24, bottom + 0.995, row["title"], ha="left", weight="bold", fontsize=8)
     x, shape = 0.06, ["N_i", "H", "H"]
     start = x
     last = len(row["groups"]) - 1
@@ -180,8 +191,8 @@ def _label_shape(canvas: Canvas, x: float, y: float, shape: list[str]) -> None:
     canvas.label(x + 0.25, y + 0.16, text)
 
 
-def squeeze_excite(spec: NetworkSpec) -> list[dict]:
-    """What Figure 3 draws: the operations that make the gate, in order."""
+def squeeze_excite(spec: NetworkSpec) -> dict:
+    """What Figure 3 draws: the operations that make the gate, in order, and the reduction."""
     channels = 8 * spec.reduction
     module = SqueezeExcite(channels, spec.reduction)
     steps = trace(module, (channels, 7, 7))
@@ -189,24 +200,26 @@ def squeeze_excite(spec: NetworkSpec) -> list[dict]:
         raise ValueError(
             "Figure 3 draws a gate that ends in a scaling of its input; squeeze-and-excite does not"
         )
-    return groups(steps[:-1], {channels: "N_e", module.reduce.out_features: "N_e/R"})
+    gate = groups(steps[:-1], {channels: "N_e", module.reduce.out_features: "N_e/R"})
+    return {"gate": gate, "reduction": spec.reduction}
 
 
 @styled
 def figure_3(spec: NetworkSpec) -> PaperFigure:
     """Squeeze-and-excite: the gate's operations above the tensor that it scales."""
-    gate = squeeze_excite(spec)
-    canvas = Canvas(COLUMN_WIDTH, 1.18, gate)
+    data = squeeze_excite(spec)
+    canvas = Canvas(COLUMN_WIDTH, 1.18, data)
     main, branch, tap = 0.24, 0.84, 0.2
     canvas.frame(Box(0.09, 0.06, 3.12, 1.06), "se")
     canvas.arrow((tap, main), (tap, branch), (tap + 0.16, branch))
-    last = _draw_gate(canvas, gate, tap + 0.16, branch, [0.22, 0.34])
+    last = _draw_gate(canvas, data["gate"], tap + 0.16, branch, [0.22, 0.34])
     scale = last.right - GATE_WIDTHS[NONLINEARITY] / 2
     circle = canvas.circle(scale, main, "×", "se")
     canvas.arrow((scale, last.bottom), (scale, circle.top))
     canvas.arrow((0.0, main), (circle.left, main))
     canvas.arrow((circle.right, main), (COLUMN_WIDTH, main))
-    canvas.label((tap + scale) / 2, main + 0.11, shape_text("N_e", "H/S", "W/S"))
+    canvas.label(0.85, main + 0.11, shape_text("N_e", "H/S", "W/S"))
+    canvas.label(2.06, branch - 0.11, f"$R = {data['reduction']}$")
     canvas.label(scale + 0.06, (last.bottom + circle.top) / 2, shape_text("N_e"), ha="left")
     return canvas.figure
 
@@ -254,11 +267,11 @@ def figure_4(spec: NetworkSpec) -> PaperFigure:
     canvas.arrow((tap, main), (tap, branch), (tap + 0.14, branch))
     routing = _draw_gate(canvas, data["routing"], tap + 0.14, branch, [0.20])
     names = _expert_names(data["experts"])
-    middle, pitch = 2.01, 0.715
+    middle, pitch = 1.99, 0.66
     xs = [middle + pitch * (index - (len(names) - 1) / 2) for index in range(len(names))]
     start = routing.right - GATE_WIDTHS[NONLINEARITY] / 2
     canvas.arrow((start, routing.bottom), (start, fan), head=False)
-    canvas.label(start + 0.06, (routing.bottom + fan) / 2, shape_text("M"), ha="left")
+    canvas.label(start + 0.06, (routing.bottom + fan) / 2, f"$M = {data['experts']}$", ha="left")
     adder = canvas.circle(middle, collect, "+", "se_cond")
     for x, name in zip(xs, names, strict=True):
         if not name:
@@ -267,7 +280,7 @@ def figure_4(spec: NetworkSpec) -> PaperFigure:
         scale = canvas.circle(x, experts, "×", "se_cond")
         canvas.arrow((start, fan), (x, fan), (x, scale.top))
         canvas.label(x - 0.04, fan - 0.14, f"$r_{{{name}}}$", ha="right")
-        expert = canvas.box(Box(x - 0.53, experts - 0.13, 0.31, 0.26), f"$W_{{{name}}}$", component="se_cond")
+        expert = canvas.box(Box(x - 0.49, experts - 0.13, 0.3, 0.26), f"$W_{{{name}}}$", component="se_cond")
         canvas.arrow((expert.right, experts), (scale.left, experts))
         if abs(x - middle) < adder.width:
             canvas.arrow((x, scale.bottom), (x, adder.top))
