@@ -1,24 +1,23 @@
 """The one visual language of Figures 1 to 4: boxes, circles and arrows on a canvas in inches.
 
-Learned operations are grey rectangles, batch norm is a white one, nonlinearities have round ends,
-pooling tapers, and arithmetic is a circle. A squeeze-and-excite is tinted in block B's colour and a
-conditional convolution in block C's; what a figure introduces is also hatched and has a bold outline.
+Learned operations are grey rectangles, batch norm and pooling are white ones, nonlinearities have round
+ends, and arithmetic is a circle. A squeeze-and-excite is tinted in block B's colour and a conditional
+convolution in block C's; what a figure introduces has a bold outline.
 """
 
 from math import hypot
 from typing import NamedTuple
 
-from matplotlib.patches import Circle, FancyBboxPatch, Patch, Polygon, Rectangle
-from matplotlib.patheffects import withStroke
+from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
 
-from xnnlib.report.style import COLORS, HATCHES, PaperFigure, new_figure
+from xnnlib.report.style import COLORS, PaperFigure, new_figure
 
 INK, GREY = "#222222", "#E4E6EA"
 LINE = 0.8
 HEAD = 0.11  # length of an arrow's head
 TEXT_SIZE = 7
 
-LEARNED, NORM, NONLINEARITY, POOL = "learned", "norm", "nonlinearity", "pool"
+LEARNED, PLAIN, NONLINEARITY = "learned", "plain", "nonlinearity"
 
 
 class Box(NamedTuple):
@@ -65,13 +64,12 @@ class Canvas:
         """A shape with its text; `component` is the block that brought it, `new` makes it stand out."""
         face = tint(COLORS[component]) if component else GREY if role == LEARNED else "white"
         edge = COLORS[component] if component else INK
-        if new:
-            hatch = {"edgecolor": tint(edge, 0.45), "hatch": HATCHES[component]}
-            self.axes.add_patch(_outline(at, role, facecolor=face, linewidth=0, zorder=4, **hatch))
-            face = "none"
-        look = {"facecolor": face, "edgecolor": edge, "linewidth": 1.6 if new else LINE}
-        self.axes.add_patch(_outline(at, role, **look, zorder=4 if new else 3))
-        self.label(at.x, at.y, text, halo=tint(edge) if new else None)
+        look = {"facecolor": face, "edgecolor": edge, "linewidth": 1.8 if new else LINE, "zorder": 3 + new}
+        if role == NONLINEARITY:  # a pill that still reads as round beside its square neighbours
+            self.axes.add_patch(_rounded(at, 0.45 * min(at.width, at.height), **look))
+        else:
+            self.axes.add_patch(Rectangle((at.left, at.bottom), at.width, at.height, **look))
+        self.label(at.x, at.y, text)
         return at
 
     def chain(self, left: float, y: float, height: float, boxes: list[dict], widths: list[float]) -> Box:
@@ -115,23 +113,10 @@ class Canvas:
         style = {"linestyle": (0, (1, 1.6)), "linewidth": LINE + 0.3} if dotted else {"linewidth": LINE}
         self.axes.plot(*zip(*ends, strict=True), color=INK, zorder=2, **style)
 
-    def label(self, x: float, y: float, text: str, halo: object = None, **look) -> None:
+    def label(self, x: float, y: float, text: str, **look) -> None:
         """Text centred at a point unless `ha` and `va` say otherwise."""
         style = {"ha": "center", "va": "center", "fontsize": TEXT_SIZE, "color": INK, "linespacing": 1.15}
-        artist = self.axes.text(x, y, text, **(style | {"zorder": 5} | look))
-        if halo is not None:
-            artist.set_path_effects([withStroke(linewidth=2.2, foreground=halo)])
-
-
-def _outline(at: Box, role: str, **look) -> Patch:
-    if role == NONLINEARITY:
-        # A pill that still reads as round beside its square neighbours.
-        return _rounded(at, 0.45 * min(at.width, at.height), **look)
-    if role == POOL:
-        slope = 0.09 * at.height
-        right = [(at.right, at.top - slope), (at.right, at.bottom + slope)]
-        return Polygon([(at.left, at.bottom), (at.left, at.top), *right], **look)
-    return Rectangle((at.left, at.bottom), at.width, at.height, **look)
+        self.axes.text(x, y, text, **(style | {"zorder": 5} | look))
 
 
 def _rounded(at: Box, radius: float, **look) -> FancyBboxPatch:

@@ -6,10 +6,10 @@ Of each figure a first function collects what is drawn, as plain data, and a sec
 from dataclasses import replace
 
 from xnnlib.model import CondConv2d, SqueezeExcite, untrained
-from xnnlib.report.canvas import LEARNED, NONLINEARITY, NORM, POOL, Box, Canvas
+from xnnlib.report.canvas import LEARNED, Box, Canvas
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
 from xnnlib.report.summary import PARTS, letter, part
-from xnnlib.report.trace import OPAQUE, Step, box, filter_shape, groups, trace
+from xnnlib.report.trace import OPAQUE, Step, box, groups, trace
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
 
 PART_TITLES = {one: one.replace("_", " ").capitalize() for one in PARTS} | {
@@ -50,7 +50,7 @@ def structure(spec: NetworkSpec) -> dict:
     return {"image": [first.in_channels, first.size, first.size], "parts": parts}
 
 
-ROW, GAP, SQUARE = 0.205, 0.075, 0.155
+ROW, GAP, SQUARE = 0.2, 0.07, 0.155
 STRUCTURE_WIDTHS = {
     "batch norm": 0.62,
     "ReLU": 0.38,
@@ -135,8 +135,10 @@ def _block_steps(spec: NetworkSpec, stage: Stage) -> list[Step]:
     return trace(module, (stage.in_channels, stage.size, stage.size), OPAQUE)
 
 
-BOX_WIDTHS = {LEARNED: 0.62, NORM: 0.33, NONLINEARITY: 0.36}
-GATE_WIDTH, GATE_GAP, SHAPE_GAP = 0.50, 0.16, 0.55
+BLOCK_WIDTHS = {"batch\nnorm": 0.33, "ReLU": 0.36, "squeeze\nand\nexcite": 0.5}
+# Where the groups of a block begin, so that those of all blocks stand under each other: expansion, depthwise
+# convolution, gate, projection.
+EXPAND, DEPTHWISE, GATED, PROJECT = 0.61, 2.47, 4.33, 4.99
 
 
 @styled
@@ -151,38 +153,28 @@ def figure_2(spec: NetworkSpec) -> PaperFigure:
 
 
 def _draw_block(canvas: Canvas, bottom: float, row: dict) -> None:
-    y, bus = bottom + 0.34, bottom + 0.78
-    name = row["block"]
+    y, bus, name = bottom + 0.34, bottom + 0.78, row["block"]
     canvas.axes.plot([0.12], [bottom + 1.0], MARKERS[name], color=COLORS[name], markersize=5)
     canvas.label(0.24, bottom + 0.995, row["title"], ha="left", weight="bold", fontsize=8)
-    x, shape = 0.06, ["N_i", "H", "H"]
-    start = x
-    last = len(row["groups"]) - 1
-    gated = any(group["boxes"][0]["component"] == "se" for group in row["groups"])
-    for index, group in enumerate(row["groups"]):
-        gate = group["boxes"][0]["component"] == "se"
-        gap = SHAPE_GAP
-        if index == last:
-            # Without a gate the arrow spans its place, so that the columns of all blocks agree.
-            gap = GATE_GAP if gated else SHAPE_GAP + GATE_WIDTH + GATE_GAP
-        canvas.arrow((x, y), (x + gap, y))
-        if gap >= SHAPE_GAP:
+    start = x = 0.06
+    shape = ["N_i", "H", "H"]
+    columns = (EXPAND, DEPTHWISE, GATED, PROJECT) if len(row["groups"]) == 4 else (EXPAND, DEPTHWISE, PROJECT)
+    for group, left in zip(row["groups"], columns, strict=True):
+        canvas.arrow((x, y), (left, y))
+        if left - x > 0.5:
             _label_shape(canvas, x, y, shape)
-        widths = [GATE_WIDTH if gate else BOX_WIDTHS[drawn["role"]] for drawn in group["boxes"]]
-        x = canvas.chain(x + gap, y, 0.52, group["boxes"], widths).right
-        shape = group["shape"]
+        widths = [BLOCK_WIDTHS.get(drawn["text"], 0.62) for drawn in group["boxes"]]
+        x, shape = canvas.chain(left, y, 0.52, group["boxes"], widths).right, group["shape"]
     _label_shape(canvas, x, y, shape)
+    end = x + 0.55
+    canvas.arrow((x, y), (end, y))
     if row["identity"]:
-        canvas.arrow((x, y), (x + SHAPE_GAP, y))
-        adder = canvas.circle(x + SHAPE_GAP + 0.09, y, "+")
+        adder = canvas.circle(end + 0.09, y, "+")
         tap = start + 0.06
         canvas.arrow((tap, y), (tap, bus), (adder.x, bus), (adder.x, adder.top), dotted=True)
         text = "identity, if and only if $N_i = N_o$ and $S = 1$"
         canvas.label((tap + adder.x) / 2, bus, text, backgroundcolor="white")
-        x = adder.right
-        canvas.arrow((x, y), (x + 0.2, y))
-    else:
-        canvas.arrow((x, y), (x + SHAPE_GAP, y))
+        canvas.arrow((adder.right, y), (adder.right + 0.2, y))
 
 
 def _label_shape(canvas: Canvas, x: float, y: float, shape: list[str]) -> None:
@@ -194,14 +186,16 @@ def _label_shape(canvas: Canvas, x: float, y: float, shape: list[str]) -> None:
 def squeeze_excite(spec: NetworkSpec) -> dict:
     """What Figure 3 draws: the operations that make the gate, in order, and the reduction."""
     channels = 8 * spec.reduction
-    module = SqueezeExcite(channels, spec.reduction)
-    steps = trace(module, (channels, 7, 7))
+    steps = trace(SqueezeExcite(channels, spec.reduction), (channels, 7, 7))
     if [step.name for step in steps].index("scale") != len(steps) - 1:
         raise ValueError(
             "Figure 3 draws a gate that ends in a scaling of its input; squeeze-and-excite does not"
         )
-    gate = groups(steps[:-1], {channels: "N_e", module.reduce.out_features: "N_e/R"})
+    gate = groups(steps[:-1], {channels: "N_e", channels // spec.reduction: "N_e/R"})
     return {"gate": gate, "reduction": spec.reduction}
+
+
+GATE_WIDTH = 0.46
 
 
 @styled
@@ -213,7 +207,7 @@ def figure_3(spec: NetworkSpec) -> PaperFigure:
     canvas.frame(Box(0.09, 0.06, 3.12, 1.06), "se")
     canvas.arrow((tap, main), (tap, branch), (tap + 0.16, branch))
     last = _draw_gate(canvas, data["gate"], tap + 0.16, branch, [0.22, 0.34])
-    scale = last.right - GATE_WIDTHS[NONLINEARITY] / 2
+    scale = last.right - GATE_WIDTH / 2
     circle = canvas.circle(scale, main, "×", "se")
     canvas.arrow((scale, last.bottom), (scale, circle.top))
     canvas.arrow((0.0, main), (circle.left, main))
@@ -224,13 +218,10 @@ def figure_3(spec: NetworkSpec) -> PaperFigure:
     return canvas.figure
 
 
-GATE_WIDTHS = {LEARNED: 0.42, NONLINEARITY: 0.46, POOL: 0.46}
-
-
 def _draw_gate(canvas: Canvas, gate: list[dict], x: float, y: float, gaps: list[float]) -> Box:
     """Draw the groups of a gate, an arrow with a shape in each of the gaps between; returns the last."""
     for group, gap in zip(gate, [*gaps, None], strict=True):
-        widths = [GATE_WIDTHS[drawn["role"]] for drawn in group["boxes"]]
+        widths = [0.42 if drawn["role"] == LEARNED else GATE_WIDTH for drawn in group["boxes"]]
         at = canvas.chain(x, y, 0.44, group["boxes"], widths)
         if gap:
             x = at.right + gap
@@ -247,11 +238,11 @@ def conditional_convolution(spec: NetworkSpec) -> dict:
         module = CondConv2d(channels, channels, depthwise=depthwise, experts=spec.experts)
         steps = trace(module, (channels, 7, 7))
         names = [step.name for step in steps]
-        if names[-2:] != ["mix", "convolution"]:
+        if names[-2:] != ["mix", "conv"]:
             raise ValueError(
                 f"Figure 4 draws routing, mixing and one convolution, but the layer does {names}"
             )
-        kinds[kind] = 3 if filter_shape(module)[1] == 1 else 4
+        kinds[kind] = 3 if module.filter_shape[1] == 1 else 4
         routing = groups(steps[:-2], {channels: "N_i", spec.experts: "M"})
     return {"routing": routing, "experts": spec.experts, "kinds": kinds}
 
@@ -269,7 +260,7 @@ def figure_4(spec: NetworkSpec) -> PaperFigure:
     names = _expert_names(data["experts"])
     middle, pitch = 1.99, 0.66
     xs = [middle + pitch * (index - (len(names) - 1) / 2) for index in range(len(names))]
-    start = routing.right - GATE_WIDTHS[NONLINEARITY] / 2
+    start = routing.right - GATE_WIDTH / 2
     canvas.arrow((start, routing.bottom), (start, fan), head=False)
     canvas.label(start + 0.06, (routing.bottom + fan) / 2, f"$M = {data['experts']}$", ha="left")
     adder = canvas.circle(middle, collect, "+", "se_cond")

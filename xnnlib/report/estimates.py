@@ -97,13 +97,6 @@ def text(value: Estimate, digits: int, signed: bool = False) -> str:
     return f"{shown} ± {(high - low) / 2:,.{digits}f}"
 
 
-def interval_text(value: Estimate, digits: int) -> str:
-    """`−0.11 to +2.45`; empty where there is no interval."""
-    if value.interval is None:
-        return ""
-    return " to ".join(f"{end:+,.{digits}f}" for end in value.interval).replace("-", MINUS)
-
-
 def setting_text(value: object) -> str:
     """A setting as people write it: `1,280`, `0.05`, `5e-5` below one in ten thousand, at most 3 digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):

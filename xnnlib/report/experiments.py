@@ -5,7 +5,7 @@ A row is one block of one such profile. Only what was run is shown, and what dif
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from xnnlib import complexity
 from xnnlib.errors import UserError
@@ -16,20 +16,13 @@ from xnnlib.report.summary import letter, run_source, shared, top1_by_seed, top1
 from xnnlib.report.tables import TITLES, Table
 from xnnlib.spec import NetworkSpec
 
+if TYPE_CHECKING:
+    from xnnlib.settings import Profile
+
 # The sizes of a network as the paper writes them.
 SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Nₑ/Nᵢ", "width": "width ×"}
 # What a record says of the run itself and not of what was changed.
 NOT_A_CHANGE = ("precision", "name", "batch_norm", "averaging_decay", "num_classes")
-
-
-class Profile(Protocol):
-    """What of a profile is used here: an entry of profiles/runs.yaml."""
-
-    name: str
-    base: str
-
-    def run_names(self) -> list[str]:
-        """The names of its run folders, `se-seed0`."""
 
 
 class Experiment(NamedTuple):
@@ -64,7 +57,7 @@ def _title(name: str) -> str:
     return SYMBOLS.get(name) or TITLES.get(name, name.replace("_", " ")).split(" (")[0].lower()
 
 
-def load_experiments(results_dir: Path, profiles: Mapping[str, Profile]) -> list[Experiment]:
+def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> list[Experiment]:
     """The experiments among the profiles that have runs, in the order of the list.
 
     An experiment is a profile whose `base` is another profile. Raises UserError if a record cannot be read,
@@ -86,7 +79,7 @@ def load_experiments(results_dir: Path, profiles: Mapping[str, Profile]) -> list
     return found
 
 
-def _complete_runs(results_dir: Path, profile: Profile) -> list[Run]:
+def _complete_runs(results_dir: Path, profile: "Profile") -> list[Run]:
     folders = [Path(results_dir, profile.name, name) for name in profile.run_names()]
     runs = [load_run(folder) for folder in folders if (folder / "record.json").exists()]
     return [run for run in runs if run.record.get("complete") and "diverged" not in run.record]

@@ -7,7 +7,6 @@ is nowhere read back.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import combinations
 from math import sqrt
 from statistics import mean
@@ -32,7 +31,6 @@ from xnnlib.report.summary import (
     last_values,
     part,
     run_source,
-    seeds,
     shared,
     top1_digits,
     top1_gains,
@@ -76,22 +74,13 @@ class Number:
         return cls(value.value, value.interval, text(value, digits, signed), tuple(map(run_source, runs)))
 
 
-class Numbers(dict[str, Number]):
-    """Numbers by key; an unknown key raises UserError that lists the near ones."""
-
-    def __missing__(self, key: str) -> Number:
-        near = get_close_matches(key, self, n=4, cutoff=0.5)
-        hint = f"near keys: {', '.join(near)}" if near else "xnnlib.report.numbers lists the keys"
-        raise UserError(f"number {key!r} is unknown for these runs; {hint}.")
-
-
-def numbers(runs: Sequence[Run]) -> Numbers:
+def numbers(runs: Sequence[Run]) -> dict[str, Number]:
     """All numbers of the given runs, of the paper's network and of what others published.
 
     Raises UserError if there are no runs. Keys of a block appear only if it was run, and those that compare
     two blocks only if both were.
     """
-    return Numbers(_published() | _network() | _counted() | _shares() | run_numbers(runs))
+    return _published() | _network() | _counted() | _shares() | run_numbers(runs)
 
 
 def run_numbers(runs: Sequence[Run], prefix: str = "") -> dict[str, Number]:
@@ -133,7 +122,6 @@ def _common(runs: Sequence[Run]) -> dict[str, Number]:
         "chance": Number.of(100 / classes, ("100 / number of classes",)),
         "epochs": of(lambda record: record["epochs"]),
         "seeds": Number.of(len(all_seeds), sources),
-        "seed_list": Number.of(seeds(runs), sources),
         "runs": Number.of(len(runs), sources),
         "reduction": of(lambda record: record["network"]["reduction"]),
         "experts": of(lambda record: record["network"]["experts"]),
@@ -186,10 +174,9 @@ def _compared(block: str, group: list[Run], base: str, baseline: list[Run], digi
 
 def _published() -> dict[str, Number]:
     found = {key: Number.of(value, (source,), f"{value:,}") for key, (value, source) in PUBLISHED.items()}
-    for network in NETWORKS:
-        for name in ("top1", "macs", "parameters"):
-            value = getattr(network, name)
-            found[f"published.{network.key}.{name}"] = Number.of(value, (network.source,), f"{value:,}")
+    for key, (_, *values, source) in NETWORKS.items():
+        for name, value in zip(("top1", "macs", "parameters"), values, strict=True):
+            found[f"published.{key}.{name}"] = Number.of(value, (source,), str(value))
     return found
 
 
@@ -242,7 +229,6 @@ def _shares() -> dict[str, Number]:
     """Where block A's cost is, in percent of all, by the parts of Figure 1."""
     operations = complexity.count(NetworkSpec())
     groups = {one: (one,) for one in PARTS} | {
-        "levels_1_2": PARTS[1:3],
         "levels_1_3": PARTS[1:4],
         "head": PARTS[-2:],
     }

@@ -1,7 +1,5 @@
 """Numbers that others published and the text quotes, each with where it stands."""
 
-from typing import NamedTuple
-
 _COURSE = (
     "published run of block A by the course that set this paper: "
     "https://github.com/arthurredfern/UT-Dallas-CS-6301-CNNs"
@@ -24,36 +22,16 @@ PUBLISHED = {
     "published.efficientnet.top1": (84.3, "Tan and Le, arXiv:1905.11946v5, abstract"),
 }
 
-
-class PublishedNetwork(NamedTuple):
-    """A network on ImageNet: top-1 in percent, MACs and parameters in millions, and where they stand."""
-
-    key: str
-    title: str
-    top1: float
-    macs: float
-    parameters: float
-    source: str
-
-
-# Single crops of 224 x 224 pixels.
-NETWORKS = (
-    PublishedNetwork(
-        "mobilenetv2", "MobileNetV2", 72.0, 300, 3.4, "Sandler et al., arXiv:1801.04381, table 4"
-    ),
-    PublishedNetwork("mnasnet", "MnasNet-A1", 75.2, 312, 3.9, "Tan et al., arXiv:1807.11626, table 1"),
-    PublishedNetwork(
-        "mobilenetv3", "MobileNetV3-Large", 75.2, 219, 5.4, "Howard et al., arXiv:1905.02244, table 3"
-    ),
-    PublishedNetwork(
-        "efficientnet_b0", "EfficientNet-B0", 77.1, 390, 5.3, "Tan and Le, arXiv:1905.11946v5, table 2"
-    ),
-    PublishedNetwork(
-        "condconv",
+# Networks on ImageNet, single crops of 224 x 224 pixels: title, top-1 in percent, MACs and parameters in
+# millions, source.
+NETWORKS = {
+    "mobilenetv2": ("MobileNetV2", 72.0, 300, 3.4, "Sandler et al., arXiv:1801.04381, table 4"),
+    "mnasnet": ("MnasNet-A1", 75.2, 312, 3.9, "Tan et al., arXiv:1807.11626, table 1"),
+    "mobilenetv3": ("MobileNetV3-Large", 75.2, 219, 5.4, "Howard et al., arXiv:1905.02244, table 3"),
+    "efficientnet_b0": ("EfficientNet-B0", 77.1, 390, 5.3, "Tan and Le, arXiv:1905.11946v5, table 2"),
+    "condconv": (
         "CondConv-EfficientNet-B0, 8 experts",
-        78.3,
-        413,
-        24.0,
+        *(78.3, 413, 24.0),
         "Yang et al., arXiv:1904.04971, abstract; parameters counted in timm's tf_efficientnet_cc_b0_8e",
     ),
-)
+}

@@ -22,10 +22,9 @@ STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
 COLUMN_WIDTH, TEXT_WIDTH = 3.3, 7.0
 
 # Okabe and Ito's colours, told apart with any colour vision (https://jfly.uni-koeln.de/color/). A block
-# keeps its colour, marker and hatch in every figure.
+# keeps its colour and marker in every figure.
 COLORS = {"standard": "#0072B2", "se": "#D55E00", "se_cond": "#009E73"}
 MARKERS = {"standard": "o", "se": "s", "se_cond": "^"}
-HATCHES = {"standard": "", "se": "/////", "se_cond": "xxxxx"}
 
 
 class PaperFigure(Figure):

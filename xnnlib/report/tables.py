@@ -4,14 +4,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from itertools import combinations
 from statistics import mean
 
 from xnnlib import complexity
 from xnnlib.records import Run
-from xnnlib.report.estimates import estimate, interval_text, setting_text, size, text
+from xnnlib.report.estimates import estimate, size, text
 from xnnlib.report.published import NETWORKS
-from xnnlib.report.summary import by_block, letter, seeds, shared, top1_by_seed, top1_digits, top1_gains
+from xnnlib.report.summary import by_block, letter, seeds, shared, top1_by_seed, top1_digits
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage, recipe_for
 
 
@@ -172,24 +171,6 @@ def table_3(runs: Sequence[Run]) -> Table:
     return Table(("Block", f"Training time ({unit})", "Top-1, last epoch (%)"), "lrr", rows)
 
 
-def comparison_table(runs: Sequence[Run]) -> Table:
-    """The differences in top-1 between the blocks, with the 95 % intervals by seed and of Welch."""
-    groups, digits = by_block(runs), top1_digits(runs)
-    rows = []
-    for base, block in combinations(groups, 2):
-        gain, welch = top1_gains(groups[block], groups[base])
-        rows.append(
-            (
-                f"{letter(block)} less {letter(base)}",
-                text(gain._replace(interval=None), digits, signed=True),
-                interval_text(gain, digits),
-                interval_text(welch, digits),
-            )
-        )
-    columns = ("Blocks", "Top-1 (points)", "95 % interval, paired by seed", "95 % interval, Welch")
-    return Table(columns, "lrrr", tuple(rows))
-
-
 LETTERS = tuple(letter(block) for block in BLOCKS)
 
 
@@ -258,9 +239,6 @@ def cost_table(num_classes: int = 100) -> Table:
 
 def published_table() -> Table:
     """What others published on ImageNet: accuracy and cost of the networks that the blocks are from."""
-    rows = tuple(
-        (network.title, f"{network.top1:.1f}", setting_text(network.macs), f"{network.parameters:.1f}")
-        for network in NETWORKS
-    )
+    rows = tuple((title, *map(str, values)) for title, *values, _ in NETWORKS.values())
     columns = ("Network", "Top-1 (%)", "MACs (millions)", "Parameters (millions)")
     return Table(columns, "lrrr", rows)
