@@ -118,19 +118,15 @@ def test_paired_difference_agrees_with_a_bootstrap_over_the_images(correct):
     assert found.interval == pytest.approx((sampled.low, sampled.high), abs=0.08)
 
 
-def test_paired_difference_counts_what_one_alone_has_right():
+def test_paired_difference_has_mcnemars_interval():
     first = np.array([1, 1, 1, 0, 0, 1, 1, 1], bool)
     second = np.array([1, 0, 0, 1, 0, 0, 1, 0], bool)
     found = paired_difference(first, second)
-    assert (found.only_first, found.only_second, found.value) == (4, 1, 37.5)
-    assert found.p_value == pytest.approx(2 * (1 + 5) / 2**5)  # at most one of five, both ways
+    assert found.value == 37.5  # of eight images the first alone has four right, the second one
+    assert half_width(found) == pytest.approx(100 * 1.959964 * sqrt(4 + 1 - (4 - 1) ** 2 / 8) / 8)
     swapped = paired_difference(second, first)
     assert swapped.interval == pytest.approx((-found.interval[1], -found.interval[0]))
-
-
-def test_networks_that_agree_do_not_differ():
-    same = np.array([True, False, True])
-    assert paired_difference(same, same) == (0.0, (0.0, 0.0), 0, 0, 1.0)
+    assert paired_difference(first, first) == (0.0, (0.0, 0.0))
 
 
 def test_other_images_are_refused():

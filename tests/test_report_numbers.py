@@ -32,8 +32,6 @@ def test_measured_values(one_seed):
     expected = {
         "standard.top1": "40.2",
         "standard.top1_best": "41.0",
-        "standard.best_epoch": "2",
-        "standard.train_minutes": "1.5",
         "standard.loss": "1.70",
         "standard.overfit_gap": "+1.3",
         "standard.sampling_error": "4.3",  # 1.96 * sqrt(0.402 * 0.598 / 500)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
 
-from xnnlib.report.style import COLORS, PaperFigure, new_figure
+from xnnlib.report.style import COLORS, PaperFigure, digest, new_figure
 
 INK, GREY = "#222222", "#E4E6EA"
 LINE = 0.8
@@ -52,16 +52,24 @@ def tint(color: str, share: float = 0.22) -> tuple[float, float, float]:
 
 
 class Canvas:
-    """A figure whose coordinates are inches from its lower left corner."""
+    """A figure whose coordinates are inches from its lower left corner, and whose data is what is drawn."""
 
-    def __init__(self, width: float, height: float, data: object):
-        self.figure: PaperFigure = new_figure(width, height, data)
-        self.axes = self.figure.add_axes((0, 0, 1, 1))
+    def __init__(self, width: float, height: float):
+        self._figure = new_figure(width, height, [])
+        self._drawn: list = [width, height]
+        self.axes = self._figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, width), ylim=(0, height))
         self.axes.axis("off")
 
+    @property
+    def figure(self) -> PaperFigure:
+        """The figure as drawn so far."""
+        self._figure.data_digest = digest(self._drawn)
+        return self._figure
+
     def box(self, at: Box, text: str, role: str = LEARNED, component: str = "", new: bool = False) -> Box:
         """A shape with its text; `component` is the block that brought it, `new` makes it stand out."""
+        self._drawn.append(("box", at, role, component, new))
         face = tint(COLORS[component]) if component else GREY if role == LEARNED else "white"
         edge = COLORS[component] if component else INK
         look = {"facecolor": face, "edgecolor": edge, "linewidth": 1.8 if new else LINE, "zorder": 3 + new}
@@ -82,6 +90,7 @@ class Canvas:
 
     def frame(self, at: Box, component: str = "") -> Box:
         """A dashed line around what belongs together."""
+        self._drawn.append(("frame", at, component))
         edge = COLORS[component] if component else "#777777"
         look = {"facecolor": tint(edge, 0.05), "edgecolor": edge, "linewidth": LINE, "linestyle": (0, (4, 2))}
         self.axes.add_patch(_rounded(at, 0.06, **look, zorder=1))
@@ -89,6 +98,7 @@ class Canvas:
 
     def circle(self, x: float, y: float, symbol: str, component: str = "", radius: float = 0.09) -> Box:
         """Arithmetic on whole tensors: `+` or `×`."""
+        self._drawn.append(("circle", x, y, symbol, component, radius))
         edge = COLORS[component] if component else INK
         look = {"linewidth": LINE + 0.2, "zorder": 3}
         self.axes.add_patch(Circle((x, y), radius, facecolor="white", edgecolor=edge, **look))
@@ -100,6 +110,7 @@ class Canvas:
 
     def arrow(self, *points: tuple[float, float], dotted: bool = False, head: bool = True) -> None:
         """A line through the points, with a head at the last one unless told otherwise."""
+        self._drawn.append(("arrow", points, dotted, head))
         (x0, y0), (x1, y1) = points[-2:]
         ends = list(points)
         if head:
@@ -115,6 +126,7 @@ class Canvas:
 
     def label(self, x: float, y: float, text: str, **look) -> None:
         """Text centred at a point unless `ha` and `va` say otherwise."""
+        self._drawn.append(("label", x, y, text, look))
         style = {"ha": "center", "va": "center", "fontsize": TEXT_SIZE, "color": INK, "linespacing": 1.15}
         self.axes.text(x, y, text, **(style | {"zorder": 5} | look))
 

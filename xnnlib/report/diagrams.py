@@ -1,7 +1,4 @@
-"""Figures 1 to 4, drawn from the network's specification and from what its own modules do when run.
-
-Of each figure a first function collects what is drawn, as plain data, and a second one draws it.
-"""
+"""Figures 1 to 4, drawn from the network's specification and from what its own modules do when run."""
 
 from dataclasses import replace
 
@@ -9,13 +6,13 @@ from xnnlib.model import CondConv2d, SqueezeExcite, untrained
 from xnnlib.report.canvas import LEARNED, Box, Canvas
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
 from xnnlib.report.summary import PARTS, letter, part
-from xnnlib.report.trace import OPAQUE, Step, box, groups, trace
+from xnnlib.report.trace import GATE, OPAQUE, Step, box, groups, trace
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
 
-PART_TITLES = {one: one.replace("_", " ").capitalize() for one in PARTS} | {
-    "last": "Last conv",
-    "classifier": "Decoder",
-}
+# Figure 1: sizes in inches, titles where they are not the part's name, widths of boxes by their text.
+ROW, GAP, SQUARE = 0.2, 0.07, 0.155
+PART_TITLES = {"last": "Last conv", "classifier": "Decoder"}
+PART_WIDTHS = {"batch norm": 0.62, "ReLU": 0.38, "global average pool": 1.08, "linear + bias": 0.72}
 
 
 def shape_text(*sizes: object) -> str:
@@ -23,60 +20,35 @@ def shape_text(*sizes: object) -> str:
     return "$" + r"{\times}".join(str(size) for size in sizes) + "$"
 
 
-def structure(spec: NetworkSpec) -> dict:
-    """What Figure 1 draws: the parts of the network in order, with the shape that each makes."""
-    rows = list(zip(spec.stages, untrained(spec).stages, strict=True))
-    parts = []
-    for name in PARTS:
-        members = [(stage, row) for stage, row in rows if part(stage) == name]
-        if not members:
-            continue
-        stage, row = members[-1]
-        entry = {"part": name, "title": PART_TITLES[name]}
-        if name.startswith("level"):
-            blocks = [stage for stage, _ in members for _ in range(stage.repeat)]
-            entry["blocks"] = [{"identity": stage.identity, "stride": stage.stride} for stage in blocks]
-            widths = dict.fromkeys(str(stage.out_channels) for stage, _ in members)
-            entry["widths"] = f"{', '.join(widths)} wide"
-            size = stage.size // stage.stride
-            entry["shape"] = [stage.out_channels, size, size]
-        else:
-            steps = trace(row, (stage.in_channels, stage.size, stage.size))
-            drawn = [box(step, symbolic=False) for step in steps]
-            entry["boxes"] = [one | {"text": one["text"].replace("\n", " ")} for one in drawn]
-            entry["shape"] = list(steps[-1].shape)
-        parts.append(entry)
-    first = spec.stages[0]
-    return {"image": [first.in_channels, first.size, first.size], "parts": parts}
-
-
-ROW, GAP, SQUARE = 0.2, 0.07, 0.155
-STRUCTURE_WIDTHS = {
-    "batch norm": 0.62,
-    "ReLU": 0.38,
-    "global average pool": 1.08,
-    "linear + bias": 0.72,
-}
-
-
 @styled
 def figure_1(spec: NetworkSpec) -> PaperFigure:
     """The structure: stem, levels of blocks, last convolution, classifier, with the shapes between."""
-    data = structure(spec)
-    left, right = 0.24, 2.68
-    height = len(data["parts"]) * (ROW + GAP) + GAP + 0.33
-    canvas = Canvas(COLUMN_WIDTH, height, data)
-    x, y = 1.45, height - 0.04
-    shapes = [data["image"], *(entry["shape"] for entry in data["parts"])]
-    spans = {}
-    for entry, shape in zip(data["parts"], shapes, strict=False):
+    left, right, x = 0.24, 2.68, 1.45
+    height = len(PARTS) * (ROW + GAP) + GAP + 0.33
+    canvas = Canvas(COLUMN_WIDTH, height)
+    rows = list(zip(spec.stages, untrained(spec).stages, strict=True))
+    y, spans = height - 0.04, {}
+    shape = (spec.stages[0].in_channels, spec.stages[0].size, spec.stages[0].size)
+    for name in PARTS:
         canvas.arrow((x, y), (x, y - GAP))
         canvas.label(right + 0.04, y - GAP / 2, shape_text(*shape), ha="left")
-        at = spans[entry["part"]] = canvas.frame(Box(left, y - GAP - ROW, right - left, ROW))
-        _draw_part(canvas, at, entry)
+        at = spans[name] = canvas.frame(Box(left, y - GAP - ROW, right - left, ROW))
+        title = PART_TITLES.get(name, name.replace("_", " ").capitalize())
+        canvas.label(left + 0.04, at.y, title, ha="left", weight="bold")
+        members = [(stage, row) for stage, row in rows if part(stage) == name]
+        if name.startswith("level"):
+            shape = _draw_level(canvas, at, [stage for stage, _ in members])
+        else:
+            ((_, row),) = members
+            steps = trace(row, shape)
+            boxes = [box(step, symbolic=False) for step in steps]
+            boxes = [drawn | {"text": drawn["text"].replace("\n", " ")} for drawn in boxes]
+            widths = [PART_WIDTHS.get(drawn["text"], 0.52) for drawn in boxes]
+            canvas.chain(left + 0.6, at.y, ROW - 0.05, boxes, widths)
+            shape = steps[-1].shape
         y = at.bottom
     canvas.arrow((x, y), (x, y - GAP))
-    canvas.label(right + 0.04, y - GAP / 2, f"{shapes[-1][0]} scores", ha="left")
+    canvas.label(right + 0.04, y - GAP / 2, f"{shape[0]} scores", ha="left")
     marks = {"": "block", "+": "with identity", "/2": "with stride 2"}
     for place, (mark, meaning) in zip((left, 0.88, 1.88), marks.items(), strict=True):
         at = canvas.box(Box(place, 0.03, SQUARE, SQUARE), mark)
@@ -87,24 +59,55 @@ def figure_1(spec: NetworkSpec) -> PaperFigure:
     return canvas.figure
 
 
-def _draw_part(canvas: Canvas, at: Box, entry: dict) -> None:
-    x = at.left + 0.6
-    canvas.label(at.left + 0.04, at.y, entry["title"], ha="left", weight="bold")
-    if "boxes" in entry:
-        widths = [STRUCTURE_WIDTHS.get(drawn["text"], 0.52) for drawn in entry["boxes"]]
-        canvas.chain(x, at.y, at.height - 0.05, entry["boxes"], widths)
-        return
-    pitch = min(0.175, 1.0 / len(entry["blocks"]))
-    for index, block in enumerate(entry["blocks"]):
-        mark = "+" if block["identity"] else f"/{block['stride']}" if block["stride"] > 1 else ""
-        canvas.box(Box(x + index * pitch, at.y - SQUARE / 2, SQUARE, SQUARE), mark)
-    canvas.label(at.right - 0.04, at.y, entry["widths"], ha="right")
+def _draw_level(canvas: Canvas, at: Box, stages: list[Stage]) -> tuple[int, int, int]:
+    """A square for each block of the level, and its widths. Returns the shape that the level makes."""
+    blocks = [stage for stage in stages for _ in range(stage.repeat)]
+    pitch = min(0.175, 1.0 / len(blocks))
+    for index, block in enumerate(blocks):
+        mark = "+" if block.identity else f"/{block.stride}" if block.stride > 1 else ""
+        canvas.box(Box(at.left + 0.6 + index * pitch, at.y - SQUARE / 2, SQUARE, SQUARE), mark)
+    widths = dict.fromkeys(str(block.out_channels) for block in blocks)
+    canvas.label(at.right - 0.04, at.y, f"{', '.join(widths)} wide", ha="right")
+    size = stages[-1].size // stages[-1].stride
+    return (stages[-1].out_channels, size, size)
 
 
-def blocks(spec: NetworkSpec) -> list[dict]:
-    """What Figure 2 draws: the operations of each block, and which of them the block above lacks."""
+# Figure 2: where the groups of a block begin, so that those of all blocks stand under each other.
+EXPAND, DEPTHWISE, GATED, PROJECT = 0.61, 2.47, 4.33, 4.99
+BLOCK_WIDTHS = {"batch\nnorm": 0.33, "ReLU": 0.36, GATE.replace(" ", "\n"): 0.5}
+
+
+@styled
+def figure_2(spec: NetworkSpec) -> PaperFigure:
+    """The three blocks under each other; what a block adds to the one above stands out.
+
+    Raises ValueError if a block does anything after its adder, for which the figure has no place.
+    """
+    height = 1.17
+    canvas = Canvas(TEXT_WIDTH, height * len(BLOCKS))
+    known, parts = {""}, []
+    for index, name in enumerate(BLOCKS):
+        # Each title tells the whole block: what was there, and what this one adds.
+        parts.append(BLOCK_TITLES[name].split(": ")[1])
+        bottom = height * (len(BLOCKS) - index - 1)
+        canvas.axes.plot([0.12], [bottom + 1.0], MARKERS[name], color=COLORS[name], markersize=5)
+        title = f"{letter(name)}: {' '.join(parts)}"
+        canvas.label(0.24, bottom + 0.995, title, ha="left", weight="bold", fontsize=8)
+        drawn = block_groups(replace(spec, block=name))
+        for one in (one for group in drawn for one in group["boxes"]):
+            one["new"] = one["component"] not in known
+        known |= {one["component"] for group in drawn for one in group["boxes"]}
+        _draw_block(canvas, bottom + 0.34, drawn)
+    return canvas.figure
+
+
+def block_groups(spec: NetworkSpec) -> list[dict]:
+    """The operations of the specification's block before its adder, by `xnnlib.report.trace.groups`."""
     strided = next(stage for stage in spec.stages if stage.operation == "block" and stage.stride > 1)
     same = next(stage for stage in spec.stages if stage.identity)
+    names = [step.name for step in _block_steps(spec, same)]
+    if names.index("add") != len(names) - 1:
+        raise ValueError(f"Figure 2 draws nothing after the adder, but block {spec.block} does {names}")
     symbols = {
         strided.in_channels: "N_i",
         strided.in_channels * strided.expansion: "N_e",
@@ -112,22 +115,7 @@ def blocks(spec: NetworkSpec) -> list[dict]:
         strided.size: "H",
         strided.size // strided.stride: "H/S",
     }
-    rows, known, parts = [], set(), []
-    for name in BLOCKS:
-        whole = [step.name for step in _block_steps(replace(spec, block=name), same)]
-        row = groups(_block_steps(replace(spec, block=name), strided), symbols)
-        drawn = [drawn for group in row for drawn in group["boxes"]]
-        for one in drawn:
-            one["new"] = one["component"] not in known and bool(one["component"])
-        known |= {one["component"] for one in drawn}
-        after = whole[whole.index("add") + 1 :] if "add" in whole else []
-        if after:
-            raise ValueError(f"Figure 2 draws nothing after the adder, but block {name} has {after}")
-        # Each title tells the whole block: what was there, and what this one adds.
-        parts.append(BLOCK_TITLES[name].split(": ")[1])
-        title = f"{letter(name)}: {' '.join(parts)}"
-        rows.append({"block": name, "title": title, "groups": row, "identity": "add" in whole})
-    return rows
+    return groups(_block_steps(spec, strided), symbols)
 
 
 def _block_steps(spec: NetworkSpec, stage: Stage) -> list[Step]:
@@ -135,46 +123,24 @@ def _block_steps(spec: NetworkSpec, stage: Stage) -> list[Step]:
     return trace(module, (stage.in_channels, stage.size, stage.size), OPAQUE)
 
 
-BLOCK_WIDTHS = {"batch\nnorm": 0.33, "ReLU": 0.36, "squeeze\nand\nexcite": 0.5}
-# Where the groups of a block begin, so that those of all blocks stand under each other: expansion, depthwise
-# convolution, gate, projection.
-EXPAND, DEPTHWISE, GATED, PROJECT = 0.61, 2.47, 4.33, 4.99
-
-
-@styled
-def figure_2(spec: NetworkSpec) -> PaperFigure:
-    """The three blocks under each other; what a block adds to the one above stands out."""
-    rows = blocks(spec)
-    height = 1.17
-    canvas = Canvas(TEXT_WIDTH, height * len(rows), rows)
-    for index, row in enumerate(rows):
-        _draw_block(canvas, height * (len(rows) - index - 1), row)
-    return canvas.figure
-
-
-def _draw_block(canvas: Canvas, bottom: float, row: dict) -> None:
-    y, bus, name = bottom + 0.34, bottom + 0.78, row["block"]
-    canvas.axes.plot([0.12], [bottom + 1.0], MARKERS[name], color=COLORS[name], markersize=5)
-    canvas.label(0.24, bottom + 0.995, row["title"], ha="left", weight="bold", fontsize=8)
+def _draw_block(canvas: Canvas, y: float, drawn: list[dict]) -> None:
     start = x = 0.06
     shape = ["N_i", "H", "H"]
-    columns = (EXPAND, DEPTHWISE, GATED, PROJECT) if len(row["groups"]) == 4 else (EXPAND, DEPTHWISE, PROJECT)
-    for group, left in zip(row["groups"], columns, strict=True):
+    columns = (EXPAND, DEPTHWISE, GATED, PROJECT) if len(drawn) == 4 else (EXPAND, DEPTHWISE, PROJECT)
+    for group, left in zip(drawn, columns, strict=True):
         canvas.arrow((x, y), (left, y))
         if left - x > 0.5:
             _label_shape(canvas, x, y, shape)
-        widths = [BLOCK_WIDTHS.get(drawn["text"], 0.62) for drawn in group["boxes"]]
+        widths = [BLOCK_WIDTHS.get(one["text"], 0.62) for one in group["boxes"]]
         x, shape = canvas.chain(left, y, 0.52, group["boxes"], widths).right, group["shape"]
     _label_shape(canvas, x, y, shape)
-    end = x + 0.55
-    canvas.arrow((x, y), (end, y))
-    if row["identity"]:
-        adder = canvas.circle(end + 0.09, y, "+")
-        tap = start + 0.06
-        canvas.arrow((tap, y), (tap, bus), (adder.x, bus), (adder.x, adder.top), dotted=True)
-        text = "identity, if and only if $N_i = N_o$ and $S = 1$"
-        canvas.label((tap + adder.x) / 2, bus, text, backgroundcolor="white")
-        canvas.arrow((adder.right, y), (adder.right + 0.2, y))
+    adder = canvas.circle(x + 0.64, y, "+")
+    canvas.arrow((x, y), (adder.left, y))
+    tap, bus = start + 0.06, y + 0.44
+    canvas.arrow((tap, y), (tap, bus), (adder.x, bus), (adder.x, adder.top), dotted=True)
+    text = "identity, if and only if $N_i = N_o$ and $S = 1$"
+    canvas.label((tap + adder.x) / 2, bus, text, backgroundcolor="white")
+    canvas.arrow((adder.right, y), (adder.right + 0.2, y))
 
 
 def _label_shape(canvas: Canvas, x: float, y: float, shape: list[str]) -> None:
@@ -183,38 +149,35 @@ def _label_shape(canvas: Canvas, x: float, y: float, shape: list[str]) -> None:
     canvas.label(x + 0.25, y + 0.16, text)
 
 
-def squeeze_excite(spec: NetworkSpec) -> dict:
-    """What Figure 3 draws: the operations that make the gate, in order, and the reduction."""
-    channels = 8 * spec.reduction
-    steps = trace(SqueezeExcite(channels, spec.reduction), (channels, 7, 7))
-    if [step.name for step in steps].index("scale") != len(steps) - 1:
-        raise ValueError(
-            "Figure 3 draws a gate that ends in a scaling of its input; squeeze-and-excite does not"
-        )
-    gate = groups(steps[:-1], {channels: "N_e", channels // spec.reduction: "N_e/R"})
-    return {"gate": gate, "reduction": spec.reduction}
-
-
 GATE_WIDTH = 0.46
 
 
 @styled
 def figure_3(spec: NetworkSpec) -> PaperFigure:
-    """Squeeze-and-excite: the gate's operations above the tensor that it scales."""
-    data = squeeze_excite(spec)
-    canvas = Canvas(COLUMN_WIDTH, 1.18, data)
+    """Squeeze-and-excite: the gate's operations above the tensor that it scales.
+
+    Raises ValueError if the module does not end in that scaling.
+    """
+    channels = 8 * spec.reduction
+    *steps, last = trace(SqueezeExcite(channels, spec.reduction), (channels, 7, 7))
+    if last.name != "scale" or "scale" in [step.name for step in steps]:
+        raise ValueError(
+            "Figure 3 draws a gate that ends in a scaling of its input; squeeze-and-excite does not"
+        )
+    gate = groups(steps, {channels: "N_e", channels // spec.reduction: "N_e/R"})
+    canvas = Canvas(COLUMN_WIDTH, 1.18)
     main, branch, tap = 0.24, 0.84, 0.2
     canvas.frame(Box(0.09, 0.06, 3.12, 1.06), "se")
     canvas.arrow((tap, main), (tap, branch), (tap + 0.16, branch))
-    last = _draw_gate(canvas, data["gate"], tap + 0.16, branch, [0.22, 0.34])
-    scale = last.right - GATE_WIDTH / 2
+    end = _draw_gate(canvas, gate, tap + 0.16, branch, [0.22, 0.34])
+    scale = end.right - GATE_WIDTH / 2
     circle = canvas.circle(scale, main, "×", "se")
-    canvas.arrow((scale, last.bottom), (scale, circle.top))
+    canvas.arrow((scale, end.bottom), (scale, circle.top))
     canvas.arrow((0.0, main), (circle.left, main))
     canvas.arrow((circle.right, main), (COLUMN_WIDTH, main))
     canvas.label(0.85, main + 0.11, shape_text("N_e", "H/S", "W/S"))
-    canvas.label(2.06, branch - 0.11, f"$R = {data['reduction']}$")
-    canvas.label(scale + 0.06, (last.bottom + circle.top) / 2, shape_text("N_e"), ha="left")
+    canvas.label(2.06, branch - 0.11, f"$R = {spec.reduction}$")
+    canvas.label(scale + 0.06, (end.bottom + circle.top) / 2, shape_text("N_e"), ha="left")
     return canvas.figure
 
 
@@ -230,41 +193,38 @@ def _draw_gate(canvas: Canvas, gate: list[dict], x: float, y: float, gaps: list[
     return at
 
 
-def conditional_convolution(spec: NetworkSpec) -> dict:
-    """What Figure 4 draws: the routing, the experts and the two kinds of filter."""
-    channels = 8 * spec.experts
-    kinds = {}
-    for depthwise, kind in ((True, "fully grouped"), (False, "not grouped")):
-        module = CondConv2d(channels, channels, depthwise=depthwise, experts=spec.experts)
-        steps = trace(module, (channels, 7, 7))
-        names = [step.name for step in steps]
-        if names[-2:] != ["mix", "conv"]:
-            raise ValueError(
-                f"Figure 4 draws routing, mixing and one convolution, but the layer does {names}"
-            )
-        kinds[kind] = 3 if module.filter_shape[1] == 1 else 4
-        routing = groups(steps[:-2], {channels: "N_i", spec.experts: "M"})
-    return {"routing": routing, "experts": spec.experts, "kinds": kinds}
-
-
 @styled
 def figure_4(spec: NetworkSpec) -> PaperFigure:
-    """Conditional convolution: routing above, the experts and their sum, the convolution below."""
-    data = conditional_convolution(spec)
+    """Conditional convolution: routing above, the experts and their sum, the convolution below.
+
+    Raises ValueError if the module does not end in one mixing and one convolution.
+    """
+    channels = 8 * spec.experts
+    kinds = []
+    for depthwise, kind in ((True, "fully grouped"), (False, "not grouped")):
+        module = CondConv2d(channels, channels, depthwise=depthwise, experts=spec.experts)
+        *steps, mix, convolution = trace(module, (channels, 7, 7))
+        if (mix.name, convolution.name) != ("mix", "conv"):
+            raise ValueError(
+                "Figure 4 draws routing, mixing and one convolution; the layer does something else"
+            )
+        kinds.append(f"{kind}: $W$ is {3 if module.filter_shape[1] == 1 else 4}D")
     height = 2.85
-    canvas = Canvas(COLUMN_WIDTH, height, data)
+    canvas = Canvas(COLUMN_WIDTH, height)
     main, collect, experts, fan, branch, tap = 0.52, 1.18, 1.52, 1.96, 2.5, 0.2
     canvas.frame(Box(0.09, 0.06, 3.12, height - 0.12), "se_cond")
     canvas.arrow((tap, main), (tap, branch), (tap + 0.14, branch))
-    routing = _draw_gate(canvas, data["routing"], tap + 0.14, branch, [0.20])
-    names = _expert_names(data["experts"])
+    routing = groups(steps, {channels: "N_i", spec.experts: "M"})
+    end = _draw_gate(canvas, routing, tap + 0.14, branch, [0.20])
+    start = end.right - GATE_WIDTH / 2
+    canvas.arrow((start, end.bottom), (start, fan), head=False)
+    canvas.label(start + 0.06, (end.bottom + fan) / 2, f"$M = {spec.experts}$", ha="left")
+    # Of more than four experts the first two and the last are drawn.
+    names = [str(index) for index in range(spec.experts)] if spec.experts <= 4 else ["0", "1", "", "M-1"]
     middle, pitch = 1.99, 0.66
-    xs = [middle + pitch * (index - (len(names) - 1) / 2) for index in range(len(names))]
-    start = routing.right - GATE_WIDTH / 2
-    canvas.arrow((start, routing.bottom), (start, fan), head=False)
-    canvas.label(start + 0.06, (routing.bottom + fan) / 2, f"$M = {data['experts']}$", ha="left")
     adder = canvas.circle(middle, collect, "+", "se_cond")
-    for x, name in zip(xs, names, strict=True):
+    for index, name in enumerate(names):
+        x = middle + pitch * (index - (len(names) - 1) / 2)
         if not name:
             canvas.label(x, experts, "…")
             continue
@@ -276,21 +236,15 @@ def figure_4(spec: NetworkSpec) -> PaperFigure:
         if abs(x - middle) < adder.width:
             canvas.arrow((x, scale.bottom), (x, adder.top))
         else:
-            end = adder.left if x < middle else adder.right
-            canvas.arrow((x, scale.bottom), (x, collect), (end, collect))
-    filter_box = Box(middle - 0.42, main - 0.2, 0.84, 0.4)
-    canvas.arrow((middle, adder.bottom), (middle, filter_box.top))
-    canvas.label(middle + 0.06, (adder.bottom + filter_box.top) / 2, "one $W$ per sample", ha="left")
-    canvas.box(filter_box, "convolution\nwith its $W$", component="se_cond", new=True)
-    canvas.arrow((0.0, main), (filter_box.left, main))
-    canvas.arrow((filter_box.right, main), (COLUMN_WIDTH, main))
+            side = adder.left if x < middle else adder.right
+            canvas.arrow((x, scale.bottom), (x, collect), (side, collect))
+    filters = Box(middle - 0.42, main - 0.2, 0.84, 0.4)
+    canvas.arrow((middle, adder.bottom), (middle, filters.top))
+    canvas.label(middle + 0.06, (adder.bottom + filters.top) / 2, "one $W$ per sample", ha="left")
+    canvas.box(filters, "convolution\nwith its $W$", component="se_cond", new=True)
+    canvas.arrow((0.0, main), (filters.left, main))
+    canvas.arrow((filters.right, main), (COLUMN_WIDTH, main))
     canvas.label(0.7, main + 0.11, shape_text("N_i", "H", "W"))
     canvas.label(2.81, main + 0.11, shape_text("N_o", "H/S", "W/S"))
-    kinds = ";  ".join(f"{name}: $W$ is {rank}D" for name, rank in data["kinds"].items())
-    canvas.label(COLUMN_WIDTH / 2, 0.18, kinds)
+    canvas.label(COLUMN_WIDTH / 2, 0.18, ";  ".join(kinds))
     return canvas.figure
-
-
-def _expert_names(count: int) -> list[str]:
-    """Indices of the experts to draw: all of up to four, else the first two, a gap and the last."""
-    return [str(index) for index in range(count)] if count <= 4 else ["0", "1", "", "M-1"]

@@ -54,37 +54,21 @@ def seed_difference(values: Mapping[int, float], baseline: Mapping[int, float]) 
     return estimate([values[seed] - baseline[seed] for seed in shared])
 
 
-class PairedDifference(NamedTuple):
-    """How two networks differ on the same images, in points of top-1 accuracy.
-
-    `only_first` and `only_second` count the images that one of them alone has right; `p_value` is that of
-    McNemar's exact test of whether these are equally many.
-    """
-
-    value: float
-    interval: tuple[float, float]
-    only_first: int
-    only_second: int
-    p_value: float
-
-
-def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray) -> PairedDifference:
-    """The top-1 accuracy of network A less that of B, image by image, with its 95 % interval.
+def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray) -> Estimate:
+    """The top-1 accuracy of network A less that of B in points, image by image, with its 95 % interval.
 
     Takes for each image whether the network has it right: two arrays of one shape (images,). The interval is
-    about these two networks and the choice of images, not about seeds; it takes the mean of some hundreds of
-    images or more as normal. Raises ValueError if the shapes differ.
+    McNemar's, from the images that one network alone has right, with the mean of hundreds of images taken as
+    normal. It is about these two networks and the choice of images, not about seeds. Raises ValueError if the
+    shapes differ.
     """
     first, second = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"correct_a and correct_b have the shapes {first.shape} and {second.shape}")
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     differences = 100.0 * (first.astype(int) - second.astype(int))
     value = float(differences.mean())
-    half_width = float(stats.norm.ppf(0.975) * differences.std(ddof=1) / sqrt(len(differences)))
-    discordant = only_first + only_second
-    p_value = float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
-    return PairedDifference(value, (value - half_width, value + half_width), only_first, only_second, p_value)
+    half_width = float(stats.norm.ppf(0.975) * differences.std() / sqrt(len(differences)))
+    return Estimate(value, (value - half_width, value + half_width))
 
 
 def text(value: Estimate, digits: int, signed: bool = False) -> str:

@@ -128,7 +128,6 @@ def _common(runs: Sequence[Run]) -> dict[str, Number]:
         "device": of(lambda record: device_title(record["device"])),
         "versions.python": of(lambda record: record["versions"]["python"]),
         "versions.torch": of(lambda record: record["versions"]["torch"]),
-        "commit": of(lambda record: record["commit"][:10]),
         "train_hours": Number.of(hours, sources, f"{hours:.1f}"),
     }
     for field in runs[0].record["recipe"]:
@@ -144,18 +143,15 @@ def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
     sampling_error = 196 * sqrt(share * (1 - share) / records[0]["dataset"]["val_images"])
     sides = zip(last_values(group, "train_top1"), last_values(group, "val_top1"), strict=True)
     gaps = [training - validation for training, validation in sides]
-    best_epochs = [record["best"]["epoch"] for record in records]
     sources = tuple(map(run_source, group))
     values = {
         "top1": Number.measured(estimate(last), digits, group),
         "top1_best": Number.measured(estimate([r["best"]["top1"] for r in records]), digits, group),
-        "best_epoch": Number.of(mean(best_epochs), sources, ", ".join(map(str, best_epochs))),
         "sampling_error": Number.of(sampling_error, sources, f"{sampling_error:.1f}"),
         "loss": Number.measured(estimate(last_values(group, "val_loss")), 2, group),
         "train_top1": Number.measured(estimate(last_values(group, "train_top1")), digits, group),
         "train_loss": Number.measured(estimate(last_values(group, "train_loss")), 2, group),
         "overfit_gap": Number.measured(estimate(gaps), digits, group, signed=True),
-        "train_minutes": Number.measured(estimate([r["train_seconds"] / 60 for r in records]), 1, group),
         "precision": Number.of(shared(group, lambda run: run.record["recipe"]["precision"]), sources),
         "seeds": Number.of(len(group), sources),
     }

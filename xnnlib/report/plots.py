@@ -1,4 +1,4 @@
-"""The figures with axes: Figure 5 (training), Figure 6 (accuracy against cost), images, confusion."""
+"""The figures with axes: Figure 5 (training), Figure 6 (accuracy against cost), the embedded images."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from statistics import mean
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from torch import Tensor, bincount
 
 from xnnlib import complexity
 from xnnlib.data import shapes
@@ -180,30 +179,4 @@ def shapes_sheet(num_classes: int = 10, per_class: int = 7, size: int = 32, seed
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return figure
-
-
-def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
-    """Counts (num_classes, num_classes) of images by true class (row) and predicted class (column)."""
-    pairs = labels.cpu() * num_classes + predictions.cpu()
-    return bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
-
-
-@styled
-def confusion_figure(matrix: Tensor, class_names: Sequence[str]) -> PaperFigure:
-    """The confusion matrix in percent of each true class; classes are named where they are 20 or fewer."""
-    percent = (100.0 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)).numpy()
-    figure = new_figure(4.2, 3.6, percent.tolist())
-    axes = figure.add_subplot()
-    image = axes.imshow(percent, vmin=0, vmax=100, cmap="cividis")
-    figure.colorbar(image, label="images of the true class (%)")
-    axes.set(xlabel="predicted class", ylabel="true class", xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    if len(class_names) <= 20:
-        axes.set_xticks(range(len(class_names)), class_names, rotation=90)
-        axes.set_yticks(range(len(class_names)), class_names)
-        for row, column in [(row, column) for row in range(len(percent)) for column in range(len(percent))]:
-            shade = "black" if percent[row, column] > 50 else "white"
-            axes.text(column, row, f"{percent[row, column]:.0f}", ha="center", va="center", color=shade)
-    figure.set_layout_engine("constrained")
     return figure

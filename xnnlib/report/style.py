@@ -48,9 +48,14 @@ def applied() -> AbstractContextManager:
 def new_figure(width: float, height: float, data: object) -> PaperFigure:
     """An empty figure of that size in inches that shows `data`, which JSON can write."""
     figure = PaperFigure(figsize=(width, height))
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    figure.data_digest = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    figure.data_digest = digest(data)
     return figure
+
+
+def digest(data: object) -> str:
+    """A digest of what a figure shows, which JSON can write."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def save(figure: PaperFigure, figures_dir: str | os.PathLike, name: str) -> tuple[Path, Path]:
