@@ -80,6 +80,11 @@ class TrainingState:
         """The epoch under way, from 1, and how many of its steps are done."""
         return {"epoch": len(self.rows) + 1, "step": self.sums.steps}
 
+    @property
+    def where(self) -> str:
+        """`place` in words."""
+        return f"epoch {self.place['epoch']}, step {self.place['step']}"
+
     def state_dict(self) -> dict:
         """What a checkpoint holds: tensors, numbers, lists and dictionaries."""
         return {

@@ -8,6 +8,7 @@ start is alone, and nothing here does anything.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
 
 Result = TypeVar("Result")
 
@@ -67,6 +69,12 @@ def process_group() -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def say(line: str) -> None:
+    """Print a line above the progress bar, on rank 0."""
+    if is_main():
+        tqdm.write(line, file=sys.stdout)
 
 
 def barrier() -> None:

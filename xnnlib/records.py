@@ -12,7 +12,7 @@ import csv
 import io
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from xnnlib import runtime
+from xnnlib.data.images import Dataset
 from xnnlib.errors import Diverged, UserError, explain
 from xnnlib.files import write_atomically
 from xnnlib.model import Network, memory_format
@@ -261,6 +262,24 @@ def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
         if not run.record["complete"]:
             raise UserError(f"{run.path} is not complete; train it to the end or move it away.")
     return sorted(runs, key=lambda run: (BLOCKS.index(run.record["block"]), run.record["seed"]))
+
+
+def identity(spec: NetworkSpec, recipe: Recipe, dataset: Dataset, seed: int, profile: str) -> dict:
+    """The fields of IDENTITY, as the record of a new run begins."""
+    return {
+        "profile": profile,
+        "block": spec.block,
+        "seed": seed,
+        "recipe": asdict(recipe),
+        "network": spec.sizes(),
+        "dataset": {
+            "name": dataset.name,
+            "num_classes": len(dataset.class_names),
+            "train_images": len(dataset.train),
+            "val_images": len(dataset.val),
+            "fingerprint": dataset.fingerprint,
+        },
+    }
 
 
 def finished_run(run_dir: Path, wanted: dict) -> Run | None:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,8 +33,11 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
     """The learning rate after `epoch` epochs, counted from 0 and fractional within one.
 
     Linear from `start_learning_rate` to `peak_learning_rate` over the warm-up, then half a cosine to
-    `final_learning_rate` at the end of the last epoch (paper, Table 2; arXiv:1608.03983, equation 5).
+    `final_learning_rate` at the end of the last epoch (paper, Table 2; arXiv:1608.03983, equation 5). A
+    recipe that sets it per epoch keeps the value of the epoch's beginning.
     """
+    if recipe.learning_rate_set == "epoch":
+        epoch = math.floor(epoch)
     if epoch < recipe.warmup_epochs:
         share = epoch / recipe.warmup_epochs
         return recipe.start_learning_rate + share * (recipe.peak_learning_rate - recipe.start_learning_rate)
@@ -46,9 +49,8 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     """Stochastic gradient descent with Nesterov momentum; weight decay where the recipe wants it."""
     routing = {m.weight for m in network.modules() if isinstance(m, Routing) and m.weight.requires_grad}
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
     groups: dict[tuple[float, float], list[Tensor]] = {}
-    for weight in weights:
+    for weight in (weight for weight in network.parameters() if weight.requires_grad):
         # Filters and matrices have two dimensions or more; biases and batch norm have one.
         decays = recipe.weight_decay_on == "all" or weight.ndim > 1
         rate = recipe.routing_learning_rate if weight in routing else 1.0
@@ -91,6 +93,11 @@ def steps_of(split: Split, recipe: Recipe) -> int:
     return max(1, len(split) // recipe.batch_size)
 
 
+def images_of(split: Split, recipe: Recipe) -> int:
+    """The images that an epoch trains on."""
+    return steps_of(split, recipe) * min(recipe.batch_size, len(split))
+
+
 def train_epoch(
     network: nn.Module,
     split: Split,
@@ -105,9 +112,8 @@ def train_epoch(
     budget = (recipe.batch_size, recipe.crop, state.generator, device, recipe.smallest_crop)
     batches = train_batches(split, *budget, first_batch=sums.steps, **parallel.shard())
     for images, labels in batches:
-        within = sums.steps / steps if recipe.learning_rate_set == "step" else 0.0
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, epoch + within) * group["rate"]
+            group["lr"] = learning_rate(recipe, epoch + sums.steps / steps) * group["rate"]
         loss, logits = train_step(network, images, labels, state.optimizer, recipe, device)
         hits = (logits.argmax(1) == labels).sum()
         added = parallel.all_reduce_sum(torch.stack([loss * len(labels), hits]))
@@ -168,27 +174,11 @@ def fit(
         raise UserError(
             f"num_classes is {spec.num_classes}, but the data has {len(dataset.class_names)} classes."
         )
-    if parallel.world_size() > 1 and len(dataset.train) < recipe.batch_size:
-        raise UserError(f"batch_size is {recipe.batch_size}, more than the {len(dataset.train)} images.")
     run_dir = project_path(run_dir)
     device = device or runtime.pick_device()
     if not runtime.has_bfloat16(device):
         recipe = replace(recipe, precision="float32")
-    record = {
-        "profile": profile,
-        "block": spec.block,
-        "seed": seed,
-        "recipe": asdict(recipe),
-        "network": spec.sizes(),
-        "dataset": {
-            "name": dataset.name,
-            "num_classes": len(dataset.class_names),
-            "train_images": len(dataset.train),
-            "val_images": len(dataset.val),
-            "fingerprint": dataset.fingerprint,
-        },
-        "parameters": parameters or {},
-    }
+    record = records.identity(spec, recipe, dataset, seed, profile) | {"parameters": parameters or {}}
     finished = records.finished_run(run_dir, record)
     if not finished:
         with locked(run_dir) if parallel.is_main() else nullcontext():
@@ -197,7 +187,7 @@ def fit(
             if not finished:
                 trainer = Trainer(spec, dataset, recipe, run_dir, record, device, checkpoint_seconds)
                 return trainer.train(on_epoch)
-    say(f"{spec.block}, seed {seed}: already complete, not trained again.")
+    parallel.say(f"{spec.block}, seed {seed}: already complete, not trained again.")
     return finished
 
 
@@ -221,9 +211,8 @@ class Trainer:
         runtime.keep_freed_memory()
         torch.backends.cudnn.benchmark = device.type == "cuda"
         self.recipe, self.run_dir, self.device = recipe, run_dir, device
-        self.train_split, self.val_split = (
-            to_device(split, device) for split in (dataset.train, dataset.val)
-        )
+        self.train_split = to_device(dataset.train, device)
+        self.val_split = to_device(dataset.val, device)
         torch.manual_seed(record["seed"])
         network = Network.of(spec).to(device, memory_format=memory_format(spec.block))
         self.state = TrainingState(network, make_optimizer(network, recipe), record["seed"], device)
@@ -246,22 +235,20 @@ class Trainer:
         records.require_same_run(self.run_dir, saved["record"], record)
         self.state.restore(saved["state"])
         self.saved_place = self.state.place
-        say(f"{record['block']}, seed {record['seed']}: resuming from {_words(self.state.place)}.")
+        parallel.say(f"{record['block']}, seed {record['seed']}: resuming from {self.state.where}.")
         return records.resumed(saved["record"], here, self.state.place)
 
     def train(self, on_epoch: Callable[[records.Run], None]) -> records.Run:
         """Train to the end and write the record."""
         recipe, state = self.recipe, self.state
         steps = steps_of(self.train_split, recipe)
-        done = len(state.rows) * steps + state.sums.steps
+        name, done = self.record["block"], len(state.rows) * steps + state.sums.steps
         quiet = not parallel.is_main()
         bar = tqdm(total=recipe.epochs * steps, initial=done, unit="step", mininterval=1.0, disable=quiet)
         with DeferSignals() as signals, bar:
             try:
                 for epoch in range(len(state.rows) + 1, recipe.epochs + 1):
-                    bar.set_description(
-                        f"{self.record['block']} epoch {epoch}/{recipe.epochs}", refresh=False
-                    )
+                    bar.set_description(f"{name} epoch {epoch}/{recipe.epochs}", refresh=False)
                     self._epoch(epoch, bar, signals)
                     on_epoch(records.Run(self.run_dir, self.record, records.columns(state.rows)))
             except RuntimeError:
@@ -287,7 +274,7 @@ class Trainer:
                 self._save()
             if signals.received:
                 raise Interrupted(
-                    f"stopped and saved at {_words(state.place)}; the same command resumes there.",
+                    f"stopped and saved at {state.where}; the same command resumes there.",
                     signals.received,
                 )
 
@@ -311,7 +298,8 @@ class Trainer:
                 "seconds": round(seconds, 3),
             }
         )
-        say(_epoch_line(state.rows[-1], recipe, self._images_per_epoch() / (trained - start)))
+        speed = images_of(self.train_split, recipe) / (trained - start)
+        parallel.say(_epoch_line(state.rows[-1], recipe, speed))
         state.begin_epoch()
         if parallel.is_main():
             records.save_epochs(self.run_dir, state.rows)
@@ -330,12 +318,11 @@ class Trainer:
             return
         steps = steps_of(self.train_split, self.recipe)
         step = steps - 1 if step is None else step
-        within = step / steps if self.recipe.learning_rate_set == "step" else 0.0
         self.record["diverged"] = {
             "epoch": self.state.place["epoch"],
             "step": step + 1,
             "steps_per_epoch": steps,
-            "learning_rate": learning_rate(self.recipe, len(self.state.rows) + within),
+            "learning_rate": learning_rate(self.recipe, len(self.state.rows) + step / steps),
             "checkpoint": self.saved_place,
         }
         if parallel.is_main():
@@ -343,14 +330,10 @@ class Trainer:
             records.save_record(self.run_dir, self.record | {"complete": False})
         raise Diverged(records.divergence(self.run_dir, self.record["diverged"]))
 
-    def _images_per_epoch(self) -> int:
-        images, batch_size = len(self.train_split), self.recipe.batch_size
-        return images // batch_size * batch_size or images
-
     def _finish(self) -> records.Run:
         rows, clocks = self.state.rows, self.state.clocks
         best = max(rows, key=lambda row: row["val_top1"])
-        images = self.recipe.epochs * self._images_per_epoch()
+        images = self.recipe.epochs * images_of(self.train_split, self.recipe)
         self.record |= {
             "epochs": self.recipe.epochs,
             "last": {"epoch": rows[-1]["epoch"], "top1": rows[-1]["val_top1"], "loss": rows[-1]["val_loss"]},
@@ -387,16 +370,6 @@ def train(
     )
 
 
-def say(line: str) -> None:
-    """Print a line above the progress bar, on rank 0."""
-    if parallel.is_main():
-        tqdm.write(line, file=sys.stdout)
-
-
-def _words(place: dict[str, int]) -> str:
-    return f"epoch {place['epoch']}, step {place['step']}"
-
-
 def _epoch_line(row: dict, recipe: Recipe, images_per_second: float) -> str:
     return (
         f"epoch {row['epoch']:3d}/{recipe.epochs}  learning rate {row['learning_rate']:.5f}"
@@ -411,9 +384,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = from_arguments(arguments, "python -m xnnlib.training", __doc__.splitlines()[0])
         with parallel.process_group():
-            run = train(settings)
-            result = run.record["last"]
-            say(f"{settings.run_dir}: top-1 {result['top1']:.2f} % after epoch {result['epoch']}")
+            result = train(settings).record["last"]
+            parallel.say(f"{settings.run_dir}: top-1 {result['top1']:.2f} % after epoch {result['epoch']}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
