@@ -14,7 +14,6 @@ from xnnlib.report.estimates import estimate, setting_text, text
 from xnnlib.report.numbers import Number
 from xnnlib.report.summary import letter, run_source, shared, top1_by_seed, top1_digits, top1_gains
 from xnnlib.report.tables import TITLES, Table
-from xnnlib.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from xnnlib.settings import Profile
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 # The sizes of a network as the paper writes them.
 SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Nₑ/Nᵢ", "width": "width ×"}
 # What a record says of the run itself and not of what was changed.
-NOT_A_CHANGE = ("precision", "name", "batch_norm", "averaging_decay", "num_classes")
+NOT_A_CHANGE = ("precision", "name", "num_classes")
 
 
 class Experiment(NamedTuple):
@@ -91,8 +90,7 @@ def experiment_table(experiments: list[Experiment]) -> Table:
     columns += ("Gain, by seed", "Gain, Welch", "Precision")
     rows = []
     for experiment in experiments:
-        network = experiment.runs[0].record["network"]
-        macs, coefficients = complexity.total(complexity.count(NetworkSpec(experiment.block, **network)))
+        macs, coefficients = complexity.total(complexity.count(experiment.runs[0].spec))
         rows.append(
             (
                 letter(experiment.block),

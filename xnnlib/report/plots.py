@@ -15,7 +15,7 @@ from xnnlib.records import Run
 from xnnlib.report.estimates import estimate
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, new_figure, styled
 from xnnlib.report.summary import by_block, letter
-from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec
+from xnnlib.spec import BLOCK_TITLES, BLOCKS
 
 # The two panels: the columns of epochs.csv in validation and in training, and the axis.
 PANELS = (("val_top1", "train_top1", "Top-1 accuracy (%)"), ("val_loss", "train_loss", "Cross entropy"))
@@ -118,8 +118,7 @@ def accuracy_costs(runs: Sequence[Run], latency: Mapping[str, float] | None = No
     """
     rows = []
     for block, group in by_block(runs).items():
-        spec = NetworkSpec(block, **group[0].record["network"])
-        macs, coefficients = complexity.total(complexity.count(spec))
+        macs, coefficients = complexity.total(complexity.count(group[0].spec))
         costs = {"macs": macs / 1e6, "coefficients": coefficients / 1e6}
         if latency is not None:
             costs["latency"] = latency[block]
