@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,8 @@ from xnnlib import analysis
 from xnnlib.data import load_dataset
 from xnnlib.errors import UserError
 from xnnlib.model import CondConv2d, Network, Routing
-from xnnlib.spec import RECIPES
-from xnnlib.training import predict
+from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec
+from xnnlib.training import fit, predict
 
 CPU = torch.device("cpu")
 RECIPE = RECIPES["paper"].scaled(1, 4, 16)
@@ -97,3 +98,27 @@ def test_similarity_of_experts():
         layer.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [1.0, 1, 0, 0]]))
     assert analysis.expert_similarity(layer) == pytest.approx(0.5**0.5)
     assert analysis.expert_similarity(CondConv2d(2, 2, experts=1)) == pytest.approx(0)
+
+
+@pytest.mark.slow
+def test_the_analysis_of_three_runs_holds_every_module_and_pair(tmp_path):
+    dataset = load_dataset(
+        "shapes", num_classes=2, train_images=12, val_images=10, size=18, cache_dir=tmp_path / "cache"
+    )
+    runs = {
+        block: fit(NetworkSpec(block, 2, width=0.25), dataset, RECIPE, tmp_path / block, device=CPU)
+        for block in BLOCKS
+    }
+    found = analysis.analyse(runs, dataset, CPU)
+    assert len(found["modules"]) == 16 + 48 + 16  # B's gates, C's routings and gates
+    assert set(found["without"]["se_cond"]) == {
+        "routing_mean", "routing_other", "gates_mean", "gates_other",
+    }  # fmt: skip
+    for name, run in runs.items():
+        assert found["top1"][name] == pytest.approx(run.record["last"]["top1"], abs=10)
+    # C's routing starts at zero and hardly moves in a step: folding it changes nothing to speak of.
+    assert found["pairs"]["folded-se_cond"]["lost"] == found["without"]["se_cond"]["routing_mean"]["lost"]
+    pair = found["pairs"]["se-standard"]
+    gain = 100 * (pair["gained"] - pair["lost"]) / found["images"]
+    assert gain == pytest.approx(found["top1"]["se"] - found["top1"]["standard"])
+    assert json.loads(json.dumps(found)) == found

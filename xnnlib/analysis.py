@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xnnlib.data import Split
+from xnnlib.data import Dataset, Split
 from xnnlib.errors import UserError
 from xnnlib.model import CondConv2d, Network, Routing, SqueezeExcite
+from xnnlib.records import Run, load_trained
 from xnnlib.spec import Recipe
 from xnnlib.training import predict
 
@@ -188,6 +188,70 @@ def expert_similarity(convolution: CondConv2d) -> float:
     return ((similarity.sum() - count) / max(1, count * (count - 1))).item()
 
 
-def correct(logits: Tensor, labels: Tensor) -> np.ndarray:
-    """Which images are recognised, (N,) bool."""
-    return (logits.argmax(dim=1) == labels).numpy()
+def paired(logits: Tensor, baseline: Tensor, labels: Tensor) -> dict[str, float | int]:
+    """Top-1 in percent, and the images that are right with one of two sets of logits (N, classes) alone.
+
+    `gained` are right in `logits` and wrong in `baseline`, `lost` the other way round: with the number of
+    images all that a paired comparison needs (McNemar's test).
+    """
+    right, before = logits.argmax(1) == labels, baseline.argmax(1) == labels
+    return {
+        "top1": 100.0 * right.double().mean().item(),
+        "gained": int((right & ~before).sum()),
+        "lost": int((before & ~right).sum()),
+    }
+
+
+def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device, seen_images: int = 5000) -> dict:
+    """What the report says of the trained networks, as JSON can hold it; `runs` maps each block to its run.
+
+    Means of routing and gates are over `seen_images` training images, evenly spread, centre cropped;
+    everything else is over the validation images. Raises UserError if weights are missing.
+    """
+    labels = dataset.val.labels
+    every = max(1, len(dataset.train) // seen_images)
+    some = dataset.train.select(torch.arange(0, len(dataset.train), every))
+    found: dict = {"images": len(labels), "mean_over": len(some), "without": {}, "modules": []}
+    logits = {}
+    for block, run in runs.items():
+        network, recipe = load_trained(run, device), run.recipe
+        seen = observe(network, dataset.val, recipe, device)
+        logits[block] = seen.logits
+        found["modules"] += [
+            _module(block, network, name, values, labels)
+            for name, values in (seen.routing | seen.gates).items()
+        ]
+        if not (seen.routing or seen.gates):
+            continue
+        usual = observe(network, some, recipe, device)
+        replacements = {}
+        for kind in ("routing", "gates"):
+            if getattr(seen, kind):
+                replacements[f"{kind}_mean"] = means_of(getattr(usual, kind))
+                replacements[f"{kind}_other"] = of_another_image(getattr(seen, kind))
+        found["without"][block] = {
+            name: paired(predict_with(network, dataset.val, recipe, device, values), seen.logits, labels)
+            for name, values in replacements.items()
+        }
+        if seen.routing:
+            folded = fold(network, means_of(usual.routing)).to(device, memory_format=torch.channels_last)
+            logits["folded"] = predict(folded, dataset.val, recipe, device).cpu()
+    found["pairs"] = {
+        f"{name}-{baseline}": paired(logits[name], logits[baseline], labels)
+        for position, name in enumerate(logits)
+        for baseline in list(logits)[:position]
+    }
+    found["top1"] = {name: paired(own, own, labels)["top1"] for name, own in logits.items()}
+    return found
+
+
+def _module(block: str, network: Network, name: str, values: Tensor, labels: Tensor) -> dict:
+    """One row of `modules`: where it is, what it is, and `weight_statistics` of what it gave."""
+    part = name.split(".")[3]
+    row = {"block": block, "name": name, "part": part, "level": level_of(network, name)}
+    owner = network.get_submodule(name.rsplit(".", 1)[0])
+    if isinstance(owner, CondConv2d):
+        row["similarity"] = expert_similarity(owner)
+        row["expert_means"] = values.double().mean(0).tolist()
+        row["expert_sds"] = values.double().std(0).tolist()
+    return row | weight_statistics(values, labels)
