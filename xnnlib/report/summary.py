@@ -53,8 +53,8 @@ def seeds(runs: Sequence[Run]) -> str:
 
 
 def run_source(run: Run) -> str:
-    """The run's folder as `results/<profile>/<run>`, without what lies above."""
-    return "/".join(run.path.parts[-3:])
+    """The run's folder as `results/<profile>/<run>`, without what lies above; profiles may be nested."""
+    return "/".join(run.path.parts[-3 - run.record["profile"].count("/") :])
 
 
 def top1_by_seed(runs: Sequence[Run]) -> dict[int, float]:
