@@ -25,6 +25,13 @@ def test_ratio_is_taken_round_by_round(tmp_path):
     assert numbers["speed.cpu.standard.over_plain"].text == "4.00"
 
 
+def test_numbers_of_inference(tmp_path):
+    numbers = speed_numbers(loaded(tmp_path))
+    assert numbers["speed.cpu.standard.milliseconds_1"].value == 10.0
+    assert numbers["speed.cpu.se_cond.folded.milliseconds_32"].interval == (200.0, 250.0)
+    assert numbers["speed.cpu.standard.megabytes"].text == "81.0"
+
+
 def test_numbers_are_those_of_one_thread_and_say_where_they_are_from(tmp_path):
     number = speed_numbers(loaded(tmp_path))["speed.cpu.standard.images_per_second"]
     assert number.text == "90.0"

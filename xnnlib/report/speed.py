@@ -161,8 +161,8 @@ def _cells(found: Benchmark, entry: Entry) -> tuple[str, ...]:
 def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
     """Numbers of the newest file of each type of device, `speed.cpu.` or `speed.cuda.` before each name.
 
-    `<block>.images_per_second` and the ratios, at the fewest threads: median over the rounds, and as interval
-    the quartiles, which `<name>.quartiles` shows.
+    `<block>.images_per_second`, `.milliseconds_<images>`, `.megabytes` and the ratios, at the fewest threads:
+    median over the rounds, and as interval the quartiles, which `<name>.quartiles` shows.
     """
     found = {}
     for benchmark in benchmarks:
@@ -173,6 +173,12 @@ def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
             for entry in benchmark.entries
             if entry.variant == "project" and threads in entry.training
         }
+        for entry in benchmark.entries:
+            name = entry.network if entry.variant == "project" else f"{entry.network}.{entry.variant}"
+            for images, seconds in entry.latency.items():
+                spreads[f"{name}.milliseconds_{images}"] = Spread.of([1000 * value for value in seconds])
+            if entry.peak_bytes:
+                spreads[f"{name}.megabytes"] = Spread.of([entry.peak_bytes / 1e6])
         device = str(benchmark.device["name"])
         found[f"{kind}.device"] = Number(device, None, device, sources)
         for name, spread in spreads.items():
