@@ -10,7 +10,7 @@ Variants:
 - "timm": the same step on networks of timm's InvertedResidual, SqueezeExcite and CondConvResidual;
 - "plain": timm's again, in the loop one writes first: float32, contiguous, eager, SGD that is not fused;
 - "torchvision": two known networks, adapted to small images, in the project's step;
-- "folded", inference alone: block C, each routing fixed at its mean and folded into ordinary convolutions.
+- "folded", inference alone: block C with its routing fixed, folded into ordinary convolutions.
 
 All take the same batches and the allocator's setting that training makes, which speeds up the plain loop
 too. The bound of all is one large matrix product in the precision of training. After each round the result
@@ -41,22 +41,19 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from xnnlib import runtime
-from xnnlib.compat import ensure_torchvision
+from xnnlib import baselines, runtime
+from xnnlib.analysis import fold
 from xnnlib.compiling import compiled
-from xnnlib.data import Split, load_dataset, placed, train_batches
-from xnnlib.epochs import logits_of, train_step
+from xnnlib.data import Split, load_dataset, to_device, train_batches
 from xnnlib.errors import UserError
 from xnnlib.files import write_atomically
-from xnnlib.model import CondConv2d, Network, ordinary_convolution
-from xnnlib.optimizer import make_optimizer
+from xnnlib.model import Network, Routing, memory_format
 from xnnlib.report.speed import Benchmark, speed_table
 from xnnlib.spec import BLOCKS, RECIPES, Recipe
-from xnnlib.trainer import memory_format
+from xnnlib.training import logits_of, make_optimizer, train_step
 
-ensure_torchvision()
+runtime.ensure_torchvision()
 
-import torchvision  # noqa: E402
 from timm.models import _efficientnet_blocks as timm_blocks  # noqa: E402
 
 CLASSES = 100
@@ -98,38 +95,10 @@ def with_timm_blocks(network: Network) -> Network:
     return network
 
 
-def known_network(name: str) -> nn.Module:
-    """One of torchvision's KNOWN, without the first two of its five halvings, as in Table 1."""
-    network = getattr(torchvision.models, name)(num_classes=CLASSES)
-    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
-    halvings = [convolution for convolution in convolutions if convolution.stride == (2, 2)]
-    for convolution in halvings[:2]:
-        convolution.stride = (1, 1)
-    return network
-
-
-@torch.no_grad()
-def folded(network: Network, images: Tensor) -> Network:
-    """A copy of block C's network whose routing is its mean over the images: ordinary convolutions."""
-    network, means = deepcopy(network).eval(), {}
-
-    def note_mean(routing: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        means[routing] = torch.sigmoid(output).mean(0)
-
-    for module in network.modules():
-        if isinstance(module, CondConv2d):
-            module.routing.register_forward_hook(note_mean)
-    network(images)
-    for parent in list(network.modules()):
-        for name, layer in parent.named_children():
-            if isinstance(layer, CondConv2d):
-                channels = layer.routing.in_features, layer.filter_shape[0]
-                fixed = ordinary_convolution(
-                    *channels, layer.filter_shape[-1], layer.stride, depthwise=layer.depthwise
-                )
-                fixed.weight.copy_((means[layer.routing] @ layer.weight).view(layer.filter_shape))
-                setattr(parent, name, fixed)
-    return network
+def folded(network: Network) -> Network:
+    """Block C, each routing fixed at one half, where it starts; at another mean it is as fast."""
+    routings = {name: layer for name, layer in network.named_modules() if isinstance(layer, Routing)}
+    return fold(network, {name: torch.full((1, layer.out_features), 0.5) for name, layer in routings.items()})
 
 
 def forward_macs(network: nn.Module, crop: int) -> int:
@@ -242,7 +211,7 @@ def prepare(recipe: Recipe, device: torch.device) -> tuple[dict, list[Job]]:
     batch_size, size = recipe.batch_size, MATMUL_SIZE[device.type]
     threads = sorted({1, torch.get_num_threads()} if device.type == "cpu" else {torch.get_num_threads()})
     split = load_dataset("shapes", num_classes=10, train_images=4 * batch_size + 10, val_images=10).train
-    batches = endless_batches(placed(split, device), recipe, device)
+    batches = endless_batches(to_device(split, device), recipe, device)
     result: dict = {"matmul": {count: [] for count in threads}, "entries": []}
     product = matrix_product(size, recipe, device)
     jobs = [Job(product, count, values, size**3) for count, values in result["matmul"].items()]
@@ -274,8 +243,8 @@ def prepare(recipe: Recipe, device: torch.device) -> tuple[dict, list[Job]]:
         network = placed_network(Network(block, CLASSES), memory_format(block))
         add(block, "project", network, project_step(network, batches, recipe, device), predicts=True)
         if block == "se_cond":
-            images = torch.randn(8, 3, recipe.crop, recipe.crop, device=device)
-            add(block, "folded", placed_network(folded(network, images)), None, predicts=True)
+            still = placed_network(folded(Network(block, CLASSES)))
+            add(block, "folded", still, None, predicts=True)
     for block in BLOCKS:
         network = placed_network(with_timm_blocks(Network(block, CLASSES)))
         add(block, "timm", network, project_step(network, batches, recipe, device), predicts=False)
@@ -283,7 +252,7 @@ def prepare(recipe: Recipe, device: torch.device) -> tuple[dict, list[Job]]:
         network = with_timm_blocks(Network(block, CLASSES)).to(device)
         add(block, "plain", network, plain_step(network, batches, recipe), predicts=False)
     for name in KNOWN:
-        network = placed_network(known_network(name))
+        network = placed_network(baselines.build(baselines.find(name, CLASSES)))
         add(name, "torchvision", network, project_step(network, batches, recipe, device), predicts=False)
     return result, sorted(jobs, key=lambda job: job.threads)
 
