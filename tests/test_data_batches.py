@@ -89,7 +89,7 @@ def test_left_out_batches_change_no_other(sizes, first_batch):
     assert torch.equal(generator.get_state(), reference.get_state())
 
 
-@pytest.mark.parametrize("options", [{}, {"first_batch": 2}, {"share": (1, 2)}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"first_batch": 2}, {"rank": 1, "world_size": 2}], ids=str)
 @pytest.mark.parametrize("planned", [1, 2, 5])
 def test_crops_made_some_batches_at_a_time_are_the_same(monkeypatch, options, planned):
     _, split = split_of(RAGGED)
@@ -104,7 +104,7 @@ def test_crops_made_some_batches_at_a_time_are_the_same(monkeypatch, options, pl
 def test_shares_of_a_batch_are_the_batch(sizes, batch_size, processes):
     _, split = split_of(sizes)
     whole = epoch(split, batch_size)
-    shares = [epoch(split, batch_size, share=(process, processes)) for process in range(processes)]
+    shares = [epoch(split, batch_size, rank=process, world_size=processes) for process in range(processes)]
     for batch, (images, labels) in enumerate(whole):
         parts = [share[batch] for share in shares]
         assert {len(own) for _, own in parts} == {len(labels) // processes}
@@ -145,7 +145,7 @@ def test_val_batches_are_all_images_in_order(sizes):
 def test_val_shares_hold_each_image_once_in_order(processes):
     _, split = split_of(RAGGED)
     images, labels = joined(val_batches(split, 4, 28, 32))
-    shares = [list(val_batches(split, 4, 28, 32, share=(k, processes))) for k in range(processes)]
+    shares = [list(val_batches(split, 4, 28, 32, rank=k, world_size=processes)) for k in range(processes)]
     counts = [sum(len(own) for _, own in share) for share in shares]
     assert max(counts) - min(counts) <= 1
     together, together_labels = joined(sum(shares, []))
@@ -156,9 +156,9 @@ def test_val_shares_hold_each_image_once_in_order(processes):
 def test_mistakes_are_refused():
     _, split = split_of(UNIFORM)
     with pytest.raises(UserError, match="batch_size is 4.*multiple of 3"):
-        epoch(split, share=(0, 3))
+        epoch(split, world_size=3)
     with pytest.raises(UserError, match="batch_size is 64: 10 images a batch .* 4 processes"):
-        epoch(split, batch_size=64, share=(0, 4))
+        epoch(split, batch_size=64, world_size=4)
     with pytest.raises(UserError, match="batch_size is 0"):
         epoch(split, batch_size=0)
     empty = Split(

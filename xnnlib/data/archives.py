@@ -220,8 +220,9 @@ def _too_large(size: int) -> str:
 
 def open_archive(path: str | os.PathLike) -> Folder | Zip:
     """Open `path`, a folder or a zip file. Raises UserError if it is neither, or not safe to read."""
+    given = path
     try:
-        given, path = path, project_path(Path(path).expanduser())
+        path = project_path(Path(given).expanduser())
         if path.is_dir():
             return Folder(path)
         if path.is_file():

@@ -49,6 +49,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # Those of Pillow's modes whose values have a scale: 8 bits, or the 16 of a grey image.
 _EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_TIFF_BITS = 258  # the tag BitsPerSample: grey of 12 bits is in the same mode
 
 # A long side beyond this many short ones is no photograph: scaled to the short side it would fill the memory.
 LONGEST = 100
@@ -81,24 +82,17 @@ def decode(content: bytes, size: int) -> np.ndarray:
         short, long = sorted(opened.size)
         if long > LONGEST * short:
             raise ValueError(f"{opened.width}x{opened.height} pixels, a strip of more than {LONGEST} to 1")
-        image = ImageOps.exif_transpose(_eight_bits(opened))
+        bits = getattr(opened, "tag_v2", {}).get(_TIFF_BITS, (16,))
+        if opened.mode not in _EIGHT_BITS and (opened.mode not in _SIXTEEN_BITS or bits != (16,)):
+            raise ValueError(f"Pillow's mode {opened.mode}, {max(bits)} bits: save it with 8 bits a channel")
+        image = ImageOps.exif_transpose(opened)
+    if image.mode in _SIXTEEN_BITS:  # Pillow's own conversion would make white of all but the darkest
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("RGB")
     if short != size:
         long = int(size * long / short)
         image = image.resize((size, long) if image.width < image.height else (long, size), Image.BILINEAR)
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """The image with 8 bits a channel: Pillow's own conversion would cut off all that is brighter."""
-    if image.mode in _EIGHT_BITS:
-        return image
-    bits = getattr(image, "tag_v2", {}).get(258, (16,))  # TIFF's BitsPerSample: 12 are in this mode, too
-    if image.mode not in _SIXTEEN_BITS or bits != (16,):
-        raise ValueError(f"{max(bits)} bits, Pillow's mode {image.mode}: save it with 8 bits a channel")
-    grey = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    grey.info, grey.getexif()[0x0112] = image.info, image.getexif().get(0x0112, 1)
-    return grey
 
 
 def _decode_files(chunk: list[tuple[File, int, bytes]], size: int) -> list[Labelled]:

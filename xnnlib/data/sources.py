@@ -63,11 +63,15 @@ def _classes_under(archive: Folder | Zip, names: Iterable[str], prefix: str) -> 
     return classes
 
 
-def _found(names: Iterable[str], prefix: str) -> str:
-    """What lies in a folder, for a message."""
-    rests = (name[len(prefix) :].partition("/") for name in names if name.startswith(prefix))
-    found = sorted({first + slash for first, slash, _ in rests if first})
-    return ", ".join([*found[:8], *(["..."] if len(found) > 8 else [])]) or "nothing"
+def _found(names: list[str], top: str) -> str:
+    """What lies in a folder, for a message; where that is one folder, what lies in it."""
+    rests = (name[len(top) :].partition("/") for name in names if name.startswith(top))
+    found = sorted({f"{top}{first}{slash}" for first, slash, _ in rests if first})
+    if len(found) == 1 and found[0].endswith("/"):
+        return _found(names, found[0])
+    if len(found) > 8:
+        found[8:] = ["..."]
+    return ", ".join(found) or "nothing"
 
 
 def open_tiny_imagenet(data_root: str) -> Source:
