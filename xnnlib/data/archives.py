@@ -11,6 +11,8 @@ import stat
 import struct
 import unicodedata
 import zipfile
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from xnnlib.errors import UserError
@@ -45,16 +47,19 @@ class Folder:
 
     def __init__(self, path: Path):
         self.path = path
-        self._files: dict[str, tuple[str, int, int]] = {}  # name: path on the disk, bytes, time of change
-        self._folders: list[str] = []
+
+    @cached_property
+    def _entries(self) -> dict[str, tuple[str, int, int] | None]:
+        """By name the path on the disk, bytes and time of change of each file; None for a folder."""
         try:
-            self._scan("", "")
+            return dict(self._scan("", ""))
         except OSError as error:
             raise UserError(
                 f"{error.filename} cannot be read ({error.strerror}); remove it or make it readable."
             ) from error
 
-    def _scan(self, prefix: str, folder: str) -> None:
+    def _scan(self, prefix: str, folder: str) -> Iterator[tuple[str, tuple[str, int, int] | None]]:
+        names = set()
         with os.scandir(self.path / folder) as entries:
             for entry in entries:
                 if _is_litter(entry.name):
@@ -62,18 +67,19 @@ class Folder:
                 if _UNPRINTABLE.search(entry.name):
                     raise UserError(f"{entry.path!r} is no name that a line could show; rename it.")
                 name = prefix + unicodedata.normalize("NFC", entry.name)
+                if name in names:
+                    raise UserError(f"{self.where(name)} is there in two Unicode spellings; remove one.")
+                names.add(name)
                 if entry.is_symlink():
                     self._check_link(entry)
-                if entry.is_dir():
-                    self._folders.append(f"{name}/")
-                    self._scan(f"{name}/", f"{folder}{entry.name}/")
-                    continue
                 found = entry.stat()
-                if not stat.S_ISREG(found.st_mode):
+                if entry.is_dir():
+                    yield f"{name}/", None
+                    yield from self._scan(f"{name}/", f"{folder}{entry.name}/")
+                elif stat.S_ISREG(found.st_mode):
+                    yield name, (folder + entry.name, found.st_size, found.st_mtime_ns)
+                else:
                     raise UserError(f"{entry.path} is a device or a pipe, not a file; remove it.")
-                if name in self._files:
-                    raise UserError(f"{self.where(name)} is there in two Unicode spellings; remove one.")
-                self._files[name] = (folder + entry.name, found.st_size, found.st_mtime_ns)
 
     def _check_link(self, entry: os.DirEntry) -> None:
         target = Path(os.path.realpath(entry.path))
@@ -86,11 +92,12 @@ class Folder:
             )
 
     def names(self) -> list[str]:
-        return sorted([*self._folders, *self._files])
+        return sorted(self._entries)
 
     def read(self, name: str) -> bytes:
         try:
-            with open(self.path / self._files.get(name, (name,))[0], "rb") as file:
+            path, *_ = self._entries.get(name) or (name,)
+            with open(self.path / path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size > LARGEST_FILE:
                     raise UserError(f"{self.where(name)} {_too_large(size)}.")
@@ -106,7 +113,7 @@ class Folder:
 
     def identity(self) -> list:
         """What changes when the files do, found without reading them."""
-        return sorted(self._files.values())
+        return sorted(entry for entry in self._entries.values() if entry)
 
 
 class Zip:

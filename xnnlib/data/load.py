@@ -37,16 +37,13 @@ def load_dataset(
     Raises UserError, one line, on every mistake in these and on damaged or missing files.
     """
     choose("dataset", name, SOURCES)
-    request = {"name": name, "size": size, "seed": seed}
-    for parameter, value in (
-        ("num_classes", num_classes),
-        ("train_images", train_images),
-        ("val_images", val_images),
-    ):
-        request[parameter] = _whole(parameter, 0 if value is None else value, at_least=0)
-    _whole("size", size, at_least=8)
-    _whole("seed", seed, at_least=0)
-    counts = request["num_classes"], request["train_images"], request["val_images"]
+    counts = {"num_classes": num_classes, "train_images": train_images, "val_images": val_images}
+    counts = {parameter: 0 if value is None else value for parameter, value in counts.items()}
+    request = counts | {"size": size, "seed": seed}
+    for parameter, value in request.items():
+        least = 8 if parameter == "size" else 0
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"{parameter} is {value!r}; it must be a whole number of at least {least}.")
 
     if name == "shapes":
         source, identity = None, shapes.identity()
@@ -65,9 +62,9 @@ def load_dataset(
         except pack.Stale as why:
             print(f"cache {path}: {why}; packing again", file=sys.stderr)
     if source is None:
-        class_names, splits = shapes.splits(*counts, size=size, seed=seed)
+        class_names, splits = shapes.splits(**counts, size=size, seed=seed)
     else:
-        class_names, files = select(source, *counts)
+        class_names, files = select(source, **counts)
         splits = {split: (len(chosen), pack.decoded(chosen, size)) for split, chosen in files.items()}
     return pack.create(path, identity, name, class_names, splits, progress)
 
@@ -83,9 +80,3 @@ def load_images(settings: Settings) -> Dataset:
         size=settings.routine.resize,
     )
     return dataset.held_out() if settings.hold_out else dataset
-
-
-def _whole(parameter: str, value: int, at_least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise UserError(f"{parameter} is {value!r}; it must be a whole number of at least {at_least}.")
-    return value

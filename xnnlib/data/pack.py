@@ -24,7 +24,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -120,6 +119,7 @@ def decoded(files: list[tuple[File, int]], size: int) -> Iterator[Labelled]:
     # Pillow only warns of an image of more than 89 million pixels, from 268 MB: here it is an error.
     bomb = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
     with bomb, ThreadPoolExecutor(workers) as pool:
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of EXIF that is damaged
         try:
             while True:
                 while len(pending) < 2 * workers:
@@ -152,31 +152,32 @@ def create(
     index = {"format": FORMAT, "source": source, "name": name, "class_names": class_names}
 
     def write(file: BinaryIO) -> None:
+        # Not through a memory map: where the disk is full, that ends the process without a word.
         _write_header(file, 0)
         first = file.tell()
         for split, (total, images) in splits.items():
             fingerprint.update(f"{split}\n".encode())
             sizes, labels = [], []
-            bar = tqdm(
-                images, f"pack {name} {split}", total, unit="image", mininterval=0.5, disable=not progress
-            )
-            for image, label, content in bar:
+            what = f"pack {name} {split}"
+            for image, label, content in tqdm(images, what, total, unit="image", disable=not progress):
                 fingerprint.update(label.to_bytes(8, "little") + len(content).to_bytes(8, "little"))
                 fingerprint.update(content)
-                with _cache_errors(path):
-                    file.write(image.tobytes())
+                file.write(image.tobytes())
                 sizes.append(image.shape[1:])
                 labels.append(label)
             index[split] = {"sizes": sizes, "labels": labels}
-        # Not through a memory map: where the disk is full, that ends the process without a word.
-        with _cache_errors(path):
-            size = file.tell() - first
-            file.seek(0)
-            _write_header(file, size)
+        end = file.tell()
+        file.seek(0)
+        _write_header(file, end - first)
 
-    with _cache_errors(path):
+    try:  # before anything is decoded
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(
+            f"cache {path.parent} cannot be written ({error.strerror}); make it writable, "
+            "or set XNNLIB_CACHE to another folder."
+        ) from error
     pixels = path.with_suffix(".npy")
     write_atomically(pixels, write)
     index["fingerprint"] = fingerprint.hexdigest()
@@ -188,17 +189,6 @@ def create(
 def _write_header(file: BinaryIO, size: int) -> None:
     """NumPy pads it so that it has the same length whatever the size."""
     npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (size,)})
-
-
-@contextmanager
-def _cache_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cache {path.parent} cannot be written ({error.strerror or error}); free space or make it "
-            "writable, or set XNNLIB_CACHE to another folder."
-        ) from error
 
 
 def load(path: Path, source: str) -> Dataset:

@@ -64,13 +64,14 @@ def _classes_under(archive: Folder | Zip, names: Iterable[str], prefix: str) -> 
 
 
 def _found(names: list[str], top: str) -> str:
-    """What lies in a folder, for a message; where that is one folder, what lies in it."""
-    rests = (name[len(top) :].partition("/") for name in names if name.startswith(top))
-    found = sorted({f"{top}{first}{slash}" for first, slash, _ in rests if first})
-    if len(found) == 1 and found[0].endswith("/"):
-        return _found(names, found[0])
-    if len(found) > 8:
-        found[8:] = ["..."]
+    """What lies in a folder, for a message; where that is one folder alone, what lies in it."""
+    rests = [name[len(top) :] for name in names if name.startswith(top)]
+    wrapper = os.path.commonprefix(rests).rpartition("/")[0]
+    wrapper += "/" * bool(wrapper)
+    parts = (rest[len(wrapper) :].partition("/") for rest in rests)
+    found = sorted({f"{wrapper}{first}{slash}" for first, slash, _ in parts if first})
+    if len(found) > 5:
+        found[5:] = ["..."]
     return ", ".join(found) or "nothing"
 
 
@@ -100,21 +101,23 @@ def _tiny_imagenet(source: Source) -> tuple[Classes, Classes]:
             "give tiny-imagenet-200.zip or its folder."
         )
     top = min(tops, key=len)
-    wnids = _lines(archive, f"{top}wnids.txt")
+    wnids = sorted(_lines(archive, f"{top}wnids.txt"))
     for wnid, count in Counter(wnids).items():
         if count > 1:
             raise UserError(
                 f"{archive.where(f'{top}wnids.txt')} lists {wnid!r} {count} times; "
                 "copy or download the data again."
             )
-    train: Classes = {wnid: [] for wnid in wnids}
-    for wnid, files in _classes_under(archive, names, f"{top}train/").items():
-        train[wnid] = [file for file in files if file.name.startswith(f"{top}train/{wnid}/images/")]
-        if files and not any("/images/" in file.name for file in files):
+    found = _classes_under(archive, names, f"{top}train/")
+    train: Classes = {}
+    for wnid in wnids:
+        folder = f"{top}train/{wnid}/"
+        train[wnid] = [file for file in found.get(wnid, []) if file.name.startswith(f"{folder}images/")]
+        if found.get(wnid) and not train[wnid] and f"{folder}images/" not in names:
             raise UserError(
-                f"{archive.where(f'{top}train/{wnid}/')} has no folder images/ (it has "
-                f"{_found(names, f'{top}train/{wnid}/')}): not Tiny ImageNet's own layout; download it anew, "
-                "or, if val/ has a folder a class too, read it as dataset folder."
+                f"{archive.where(folder)} has no folder images/ (it has {_found(names, folder)}): not Tiny "
+                "ImageNet's own layout; download it anew, or, if val/ has a folder a class too, read it as "
+                "dataset folder."
             )
     return train, _tiny_imagenet_val(archive, names, top, set(wnids))
 
