@@ -63,16 +63,11 @@ def test_generator_is_the_only_source_of_randomness(sizes):
     assert not torch.equal(first[0][1], epoch(split, seed=5)[0][1])
 
 
-def test_saved_generator_state_resumes_exactly():
-    _, split = split_of(UNIFORM)
-    generator = torch.Generator().manual_seed(0)
-    list(train_batches(split, 4, 28, generator))
-    state = generator.get_state()
-    second = list(train_batches(split, 4, 28, generator))
-    generator.set_state(state)
-    for (images, _), (others, _) in zip(second, train_batches(split, 4, 28, generator), strict=True):
-        assert torch.equal(images, others)
-    assert not torch.equal(second[0][0], epoch(split)[0][0])
+@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+def test_batches_are_on_the_device_wherever_the_pixels_are(sizes):
+    _, split = split_of(sizes)
+    batches = [*epoch(split, device="meta"), *val_batches(split, 4, 28, 32, "meta")]
+    assert {part.device.type for batch in batches for part in batch} == {"meta"} and len(batches) == 5
 
 
 @pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])

@@ -38,9 +38,16 @@ Outline = Callable[[ndarray, ndarray], ndarray]
 Point = tuple[float, float]
 
 
-def _on_circle(radius: float, degrees: float) -> Point:
+def _on_circle(radius: float, degrees: float, centre: Point = (0, 0)) -> Point:
     angle = math.radians(degrees)
-    return round(radius * math.cos(angle), 6), round(radius * math.sin(angle), 6)
+    return (
+        round(centre[0] + radius * math.cos(angle), 6),
+        round(centre[1] + radius * math.sin(angle), 6),
+    )
+
+
+def _arc(radius: float, first: float, last: float, centre: Point = (0, 0)) -> list[Point]:
+    return [_on_circle(radius, first + (last - first) * k / 16, centre) for k in range(17)]
 
 
 def _segment(x: ndarray, y: ndarray, start: Point, end: Point) -> ndarray:
@@ -68,8 +75,13 @@ def _polygon(*points: Point) -> Outline:
 
 
 def _star(points: int, inner: float) -> Outline:
-    corners = (_on_circle(inner if k % 2 else 1, 90 + 180 * k / points) for k in range(2 * points))
-    return _polygon(*corners)
+    return _polygon(*(_on_circle(inner if k % 2 else 1, 90 + 180 * k / points) for k in range(2 * points)))
+
+
+def _gear(teeth: int, inner: float) -> Outline:
+    corners = [(1, -0.2), (1, 0.2), (inner, 0.3), (inner, 0.7)]
+    turn = 360 / teeth
+    return _polygon(*(_on_circle(r, 90 + (k + part) * turn) for k in range(teeth) for r, part in corners))
 
 
 def _disc(radius: float = 1, centre: Point = (0, 0)) -> Outline:
@@ -119,12 +131,15 @@ OUTLINES: dict[str, Outline] = {
     ),
     "spiral": _strokes([_on_circle(0.12 + 0.88 * k / 48, 15 * k) for k in range(49)], width=0.26),
     "star": _star(5, 0.45),
-    "ring": _cut(_disc(), _disc(0.6)),
+    "ring": lambda x, y: np.maximum(_disc()(x, y), -0.4 - _disc()(x, y)),
     "crescent": _cut(_disc(), _disc(0.82, (0.5, 0.15))),
+    "heart": _polygon((0, -1.05), *_arc(0.5, -35, 170, (0.48, 0.35)), *_arc(0.5, 10, 215, (-0.48, 0.35))),
     "arrow": _polygon((0, 1), (0.8, 0.1), (0.3, 0.1), (0.3, -1), (-0.3, -1), (-0.3, 0.1), (-0.8, 0.1)),
     "hourglass": _polygon((-0.8, 1), (0.8, 1), (0.12, 0), (0.8, -1), (-0.8, -1), (-0.12, 0)),
+    "drop": _polygon((0, 1.2), *_arc(0.65, 25, -205, (0, -0.3))),
     "letter-l": _polygon((-0.7, 1), (-0.15, 1), (-0.15, -0.45), (0.7, -0.45), (0.7, -1), (-0.7, -1)),
-    "burst": _star(12, 0.62),
+    "gear": _cut(_gear(8, 0.72), _disc(0.3)),
+    "semicircle": _polygon(*_arc(1, 0, 180)),
 }
 CLASS_NAMES = tuple(OUTLINES)
 
