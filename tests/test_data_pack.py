@@ -160,10 +160,10 @@ def twelve_bits():
 @pytest.mark.parametrize(
     "content, reason",
     [
-        (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "mode F, 32 bits"),
-        (saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"), "mode I, 32 bits"),
+        (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "mode F"),
+        (saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"), "mode I"),
         (b"P5\n64 64\n65535\n" + RAMP.astype(">u2").tobytes(), "mode I"),
-        (twelve_bits(), "12 bits"),
+        (twelve_bits(), "12-bit grey"),
     ],
     ids=["float", "32 bits", "PGM", "12 bits"],
 )

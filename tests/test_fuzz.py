@@ -202,14 +202,14 @@ def check_zip(content: bytes) -> None:
         refused(error)
 
 
-@fuzz(300)
+@fuzz(150)
 @given(damaged_bytes(ZIP))
 def test_a_damaged_zip_gives_its_images_or_is_refused(content):
     """Some bytes do not matter: times, versions, comments, what the directory says once more."""
     check_zip(content)
 
 
-@fuzz(300)
+@fuzz(200)
 @given(damaged_bytes(ZIP[DIRECTORY:]))
 def test_a_zip_with_a_damaged_directory_gives_its_images_or_is_refused(directory):
     check_zip(ZIP[:DIRECTORY] + directory)
@@ -241,7 +241,7 @@ FOLDERS = (
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@fuzz(150)
+@fuzz(100)
 @given(st.tuples(st.sampled_from(FOLDERS), plain).map("".join))
 def test_a_member_of_any_name_that_is_no_image_changes_nothing_or_is_refused(name):
     check_zip(with_member(name, b"no image"))

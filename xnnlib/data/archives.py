@@ -227,6 +227,8 @@ def _too_large(size: int) -> str:
 
 def open_archive(path: str | os.PathLike) -> Folder | Zip:
     """Open `path`, a folder or a zip file. Raises UserError if it is neither, or not safe to read."""
+    if not str(path):
+        raise UserError("data_root is empty; give the folder or the zip file of the images.")
     given = path
     try:
         path = project_path(Path(given).expanduser())

@@ -83,7 +83,10 @@ def decode(content: bytes, size: int) -> np.ndarray:
             raise ValueError(f"{opened.width}x{opened.height} pixels, a strip of more than {LONGEST} to 1")
         bits = getattr(opened, "tag_v2", {}).get(_TIFF_BITS, (16,))
         if opened.mode not in _EIGHT_BITS and (opened.mode not in _SIXTEEN_BITS or bits != (16,)):
-            raise ValueError(f"Pillow's mode {opened.mode}, {max(bits)} bits: save it with 8 bits a channel")
+            depth = (
+                f"{max(bits)}-bit grey" if opened.mode in _SIXTEEN_BITS else f"Pillow's mode {opened.mode}"
+            )
+            raise ValueError(f"pixels of unknown scale, {depth}: save it with 8 bits a channel")
         image = ImageOps.exif_transpose(opened)
     if image.mode in _SIXTEEN_BITS:  # Pillow's own conversion would make white of all but the darkest
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

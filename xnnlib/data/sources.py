@@ -160,7 +160,7 @@ def open_imagenet64(data_root: str) -> Source:
     Each holds `<class>/*`, or one folder of its own around that; the parts of a split are joined. Letter
     case does not count. Where a folder and a zip have the same name the zip is read.
     """
-    root = open_archive(_required(data_root, "the folder of Train1.zip to Train5.zip and Val1.zip"))
+    root = open_archive(data_root)
     if isinstance(root, Zip):
         raise UserError(
             f"data_root {data_root!r} is a file; give the folder that holds Train1.zip to Val1.zip."
@@ -201,7 +201,7 @@ def _imagenet64(source: Source) -> tuple[Classes, Classes]:
 
 def open_folder(data_root: str) -> Source:
     """`train/<class>/*` and `val/<class>/*`, in a folder or a zip, at the top or in folders around them."""
-    archive = open_archive(_required(data_root, "the folder or zip with train/ and val/"))
+    archive = open_archive(data_root)
     return Source(archive.path, [archive], _folder)
 
 
@@ -225,12 +225,6 @@ def _folder(source: Source) -> tuple[Classes, Classes]:
             "rename the validation split to val/."
         )
     return _classes_under(archive, names, f"{top}train/"), _classes_under(archive, names, f"{top}val/")
-
-
-def _required(data_root: str, what: str) -> str:
-    if not data_root:
-        raise UserError(f"data_root is empty; give {what}.")
-    return data_root
 
 
 FILE_SOURCES = {"tiny-imagenet": open_tiny_imagenet, "imagenet64": open_imagenet64, "folder": open_folder}
