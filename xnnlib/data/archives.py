@@ -229,9 +229,12 @@ def open_archive(path: str | os.PathLike) -> Folder | Zip:
     """Open `path`, a folder or a zip file. Raises UserError if it is neither, or not safe to read."""
     if not str(path):
         raise UserError("data_root is empty; give the folder or the zip file of the images.")
-    given = path
+    given, place = path, ""
     try:
-        path = project_path(Path(given).expanduser())
+        path = Path(given).expanduser()
+        if not path.is_absolute():
+            path = project_path(path)
+            place = f" as {path} (a relative path starts at the project's root, as that of run_dir)"
         if path.is_dir():
             return Folder(path)
         if path.is_file():
@@ -239,7 +242,6 @@ def open_archive(path: str | os.PathLike) -> Folder | Zip:
     except (OSError, RuntimeError) as error:  # no permission, a name too long, no such home folder
         why = getattr(error, "strerror", None) or error
         raise UserError(f"data_root {str(given)!r} cannot be opened ({why}); check the path.") from error
-    place = "" if Path(given).is_absolute() else f" as {path} (a relative path starts at the project's root)"
     raise UserError(
         f"data_root {str(given)!r} does not exist{place}; give the folder or the zip file of the images."
     )
