@@ -63,16 +63,11 @@ def test_generator_is_the_only_source_of_randomness(sizes):
     assert not torch.equal(first[0][1], epoch(split, seed=5)[0][1])
 
 
-def test_saved_generator_state_resumes_exactly():
-    _, split = split_of(UNIFORM)
-    generator = torch.Generator().manual_seed(0)
-    list(train_batches(split, 4, 28, generator))
-    state = generator.get_state()
-    second = list(train_batches(split, 4, 28, generator))
-    generator.set_state(state)
-    for (images, _), (others, _) in zip(second, train_batches(split, 4, 28, generator), strict=True):
-        assert torch.equal(images, others)
-    assert not torch.equal(second[0][0], epoch(split)[0][0])
+@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+def test_batches_are_on_the_device_wherever_the_pixels_are(sizes):
+    _, split = split_of(sizes)
+    batches = [*epoch(split, device="meta"), *val_batches(split, 4, 28, 32, "meta")]
+    assert {part.device.type for batch in batches for part in batch} == {"meta"} and len(batches) == 5
 
 
 @pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
@@ -89,7 +84,7 @@ def test_left_out_batches_change_no_other(sizes, first_batch):
     assert torch.equal(generator.get_state(), reference.get_state())
 
 
-@pytest.mark.parametrize("options", [{}, {"first_batch": 2}, {"share": (1, 2)}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"first_batch": 2}, {"rank": 1, "world_size": 2}], ids=str)
 @pytest.mark.parametrize("planned", [1, 2, 5])
 def test_crops_made_some_batches_at_a_time_are_the_same(monkeypatch, options, planned):
     _, split = split_of(RAGGED)
@@ -104,7 +99,7 @@ def test_crops_made_some_batches_at_a_time_are_the_same(monkeypatch, options, pl
 def test_shares_of_a_batch_are_the_batch(sizes, batch_size, processes):
     _, split = split_of(sizes)
     whole = epoch(split, batch_size)
-    shares = [epoch(split, batch_size, share=(process, processes)) for process in range(processes)]
+    shares = [epoch(split, batch_size, rank=process, world_size=processes) for process in range(processes)]
     for batch, (images, labels) in enumerate(whole):
         parts = [share[batch] for share in shares]
         assert {len(own) for _, own in parts} == {len(labels) // processes}
@@ -145,7 +140,7 @@ def test_val_batches_are_all_images_in_order(sizes):
 def test_val_shares_hold_each_image_once_in_order(processes):
     _, split = split_of(RAGGED)
     images, labels = joined(val_batches(split, 4, 28, 32))
-    shares = [list(val_batches(split, 4, 28, 32, share=(k, processes))) for k in range(processes)]
+    shares = [list(val_batches(split, 4, 28, 32, rank=k, world_size=processes)) for k in range(processes)]
     counts = [sum(len(own) for _, own in share) for share in shares]
     assert max(counts) - min(counts) <= 1
     together, together_labels = joined(sum(shares, []))
@@ -156,9 +151,9 @@ def test_val_shares_hold_each_image_once_in_order(processes):
 def test_mistakes_are_refused():
     _, split = split_of(UNIFORM)
     with pytest.raises(UserError, match="batch_size is 4.*multiple of 3"):
-        epoch(split, share=(0, 3))
+        epoch(split, world_size=3)
     with pytest.raises(UserError, match="batch_size is 64: 10 images a batch .* 4 processes"):
-        epoch(split, batch_size=64, share=(0, 4))
+        epoch(split, batch_size=64, world_size=4)
     with pytest.raises(UserError, match="batch_size is 0"):
         epoch(split, batch_size=0)
     empty = Split(

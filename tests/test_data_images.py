@@ -1,7 +1,7 @@
+import pytest
 import torch
 
-from xnnlib.data.images import PackedImages, Split
-from xnnlib.data.shapes import make_dataset
+from xnnlib.data import Dataset, PackedImages, Split, to_device
 
 
 def packed(sizes):
@@ -32,29 +32,61 @@ def test_gather_of_one_size():
     assert torch.equal(uniform.gather(torch.tensor([2, 0]), 4, 6), torch.stack([images[2], images[0]]))
 
 
-def test_split_stays_itself_where_it_is_already():
+def test_gather_asks_every_images_size():
+    """16 + 4 + 28 pixels are three images of 4x4: no reason to read them as such."""
+    images, ragged = packed([(2, 2), (4, 4), (4, 7)])
+    assert ragged.pixels.numel() == 3 * 3 * 4 * 4
+    assert torch.equal(ragged.gather(torch.tensor([1]), 4, 4)[0], images[1])
+    # Of one area, not of one size; and of one size, in a larger frame.
+    images, turned = packed([(2, 8), (8, 2), (4, 4)])
+    assert torch.equal(turned.gather(torch.tensor([2]), 4, 4)[0], images[2])
+    images, uniform = packed([(3, 4)] * 2)
+    assert torch.equal(uniform.gather(torch.tensor([1]), 4, 6)[0, :, :3, :4], images[1])
+
+
+@pytest.mark.parametrize("sizes", [[(4, 6)] * 4, [(4, 7), (5, 4), (4, 4), (4, 4)]], ids=["uniform", "ragged"])
+def test_selection_shares_the_buffer_and_moves_alone(sizes):
+    images, pack = packed(sizes)
+    chosen = pack.select(torch.tensor([3, 0, 2]))
+    assert chosen.pixels is pack.pixels and chosen.nbytes == sum(images[k].numel() for k in (3, 0, 2))
+    moved = chosen.to("cpu")
+    assert moved.pixels.numel() == chosen.nbytes
+    for split in (chosen, moved):
+        for place, index in enumerate((3, 0, 2)):
+            rows, columns = sizes[index]
+            assert torch.equal(split[place], images[index])
+            assert torch.equal(split.gather(torch.tensor([place]), rows, columns)[0], images[index])
+    assert len(pack.select(torch.tensor([], dtype=torch.long)).to("cpu")) == 0
+
+
+def test_selection_that_lies_between_rows_is_gathered_right():
+    images, pack = packed([(2, 3), (4, 4), (4, 4), (2, 5)])
+    chosen = pack.select(torch.tensor([1, 2]))
+    assert torch.equal(chosen.gather(torch.tensor([1, 0]), 4, 4), torch.stack([images[2], images[1]]))
+
+
+def test_split_moves_to_a_gpu_only_where_it_fits(monkeypatch):
     _, images = packed([(4, 4)] * 2)
     split = Split(images, torch.tensor([0, 1]))
-    assert split.to("cpu") is split and len(split) == 2
+    assert to_device(split, "cpu") is split
     assert split.to("meta").images.pixels.device.type == "meta"
     assert split.to("meta").images.sizes.device.type == "cpu"
+    moved = []
+    monkeypatch.setattr(Split, "to", lambda self, device: moved.append(device))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * images.nbytes, 0))
+    assert to_device(split, "cuda:0", memory_share=0.49) is split and moved == []
+    to_device(split, "cuda:0")
+    assert moved == [torch.device("cuda:0")]
 
 
-def test_the_held_out_tenth_comes_from_the_training_images_alone():
-    dataset = make_dataset(2, 45, 4, size=16, progress=False)
+def test_held_out_tenth_comes_from_the_training_images_alone():
+    images, pack = packed([(4, 4)] * 41)
+    dataset = Dataset("folder", ["a", "b"], Split(pack, torch.tensor([0] * 23 + [1] * 18)), None, "f" * 64)
     divided = dataset.held_out()
-    assert divided.train.labels.tolist() == [0] * 21 + [1] * 20
-    assert divided.val.labels.tolist() == [0] * 2 + [1] * 2
+    assert divided.train.labels.tolist() == [0] * 21 + [1] * 17
+    assert divided.val.labels.tolist() == [0, 0, 1]
     # Of each class the tenth and the twentieth image.
-    for position, original in enumerate([9, 19, 23 + 9, 23 + 19]):
-        assert torch.equal(divided.val.images[position], dataset.train.images[original])
-    assert torch.equal(divided.train.images[9], dataset.train.images[10])
+    for position, original in enumerate([9, 19, 23 + 9]):
+        assert torch.equal(divided.val.images[position], images[original])
+    assert torch.equal(divided.train.images[9], images[10])
     assert divided.fingerprint not in (dataset.fingerprint, divided.held_out().fingerprint)
-
-
-def test_images_of_many_sizes_are_selected_whole():
-    pixels = torch.arange(3 * (2 * 2 + 3 * 4 + 2 * 5), dtype=torch.uint8)
-    images = PackedImages(pixels, torch.tensor([[2, 2], [3, 4], [2, 5]]))
-    chosen = images.select(torch.tensor([2, 0]))
-    assert torch.equal(chosen[0], images[2]) and torch.equal(chosen[1], images[0])
-    assert len(images.select(torch.tensor([], dtype=torch.long))) == 0

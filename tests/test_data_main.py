@@ -1,4 +1,6 @@
+import io
 import re
+import sys
 
 import pytest
 from small_archives import image_folder, write_folder
@@ -14,7 +16,19 @@ def test_prints_what_the_cache_holds(tmp_path, capsys):
     assert "folder: 2 classes, from cat to dog" in output
     assert "train: 6 images of 64x64 to 64x64 pixels" in output and "val: 4 images" in output
     assert re.search(r"^fingerprint: [0-9a-f]{64}$", output, re.MULTILINE)
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_terminal_without_the_class_names_letters(tmp_path, monkeypatch, encoding):
+    root = write_folder(tmp_path / "own", image_folder(classes=("naïve 犬", "zèbre")))
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert (
+        main(["--dataset", "folder", "--data-root", str(root), "--cache-dir", str(tmp_path / "cache")]) == 0
+    )
+    stdout.flush()
+    assert rb"\u72ac" in stdout.buffer.getvalue() and b"fingerprint: " in stdout.buffer.getvalue()
 
 
 @pytest.mark.parametrize(

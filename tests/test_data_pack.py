@@ -1,4 +1,7 @@
 import hashlib
+import io
+import os
+import resource
 import struct
 import zlib
 
@@ -8,13 +11,18 @@ import torch
 from PIL import Image
 from small_archives import encoded, image_folder, write_folder
 
-from xnnlib.data.pack import decode, pack_files
-from xnnlib.data.sources import ImageFolder, select
+from xnnlib.data.pack import Labelled, Stale, create, decode, decoded, load
+from xnnlib.data.sources import open_folder, select
 from xnnlib.errors import UserError
 
 
-def pack(root, size=64, **counts):
-    return pack_files("folder", select(ImageFolder(str(root)).listing(), 0, 0, 0), size, progress=False)
+def pack(root, size=64, progress=False):
+    class_names, files = select(open_folder(str(root)), 0, 0, 0)
+    splits = {split: (len(chosen), decoded(chosen, size)) for split, chosen in files.items()}
+    return create(root / "cache" / "x", "identity", "folder", class_names, splits, progress)
+
+
+# Files to pixels
 
 
 def test_images_and_labels_are_those_of_the_files(tmp_path):
@@ -125,10 +133,186 @@ def test_image_that_would_fill_the_memory_is_refused(tmp_path, content, reason, 
     assert not [warning for warning in recwarn if warning.category is Image.DecompressionBombWarning]
 
 
+def saved(image, format, **options):
+    stream = io.BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
+RAMP = 1024 * np.arange(64, dtype=np.uint16)[None].repeat(64, axis=0)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_sixteen_bits_of_grey_keep_the_high_byte(format, order):
+    pixels = decode(saved(Image.fromarray(RAMP.astype(order)), format), 64)
+    np.testing.assert_array_equal(pixels, np.broadcast_to(RAMP >> 8, (3, 64, 64)))
+
+
+def twelve_bits():
+    """A TIFF that says of its 16-bit pixels that they have twelve."""
+    content = saved(Image.fromarray(RAMP >> 4), "TIFF")
+    entry = struct.pack("<HHLHH", 258, 3, 1, 16, 0)
+    assert entry in content
+    return content.replace(entry, struct.pack("<HHLHH", 258, 3, 1, 12, 0))
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "mode F"),
+        (saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"), "mode I"),
+        (b"P5\n64 64\n65535\n" + RAMP.astype(">u2").tobytes(), "mode I"),
+        (twelve_bits(), "12-bit grey"),
+    ],
+    ids=["float", "32 bits", "PGM", "12 bits"],
+)
+def test_pixels_without_a_known_scale_are_refused(tmp_path, content, reason):
+    files = image_folder() | {"train/eel/1.jpg": content}
+    with pytest.raises(
+        UserError, match=rf"train/eel/1\.jpg cannot be decoded \(.*{reason}.*8 bits a channel"
+    ):
+        pack(write_folder(tmp_path, files))
+
+
+@pytest.mark.parametrize("mode, format", [("RGB", "JPEG"), ("L", "TIFF"), ("RGBA", "PNG"), ("RGB", "WEBP")])
+@pytest.mark.parametrize(
+    "orientation, turns, mirrored", [(1, 0, 0), (3, 2, 0), (6, 3, 0), (8, 1, 0), (2, 0, 1)]
+)
+def test_exif_orientation_is_followed(mode, format, orientation, turns, mirrored):
+    image = Image.open(io.BytesIO(encoded(5, 96, 64, mode, "PNG")))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plain = decode(saved(image, format), 64)
+    expected = np.rot90(plain[..., ::-1] if mirrored else plain, turns, axes=(1, 2))
+    upright = decode(saved(image, format, exif=exif), 64)
+    assert upright.shape == expected.shape
+    assert np.abs(upright.astype(int) - expected).mean() < 2
+
+
+def test_damaged_exif_does_no_harm():
+    image = Image.open(io.BytesIO(encoded(5, 96, 64)))
+    content = saved(image, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0not what it says")
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        assert decode(content, 64).shape == (3, 64, 96)
+
+
 def test_progress_bar_counts_images(tmp_path, capsys):
     root = write_folder(tmp_path, image_folder())
-    pack_files("folder", select(ImageFolder(str(root)).listing(), 0, 0, 0), 64)
+    pack(root, progress=True)
     error = capsys.readouterr().err
     assert "pack folder train" in error and "12/12" in error
     pack(root)
     assert capsys.readouterr().err == ""
+
+
+# Pixels to the cache
+
+
+SIZES = {"train": [(4, 6), (5, 4), (3, 7)], "val": [(5, 5), (4, 4)]}
+
+
+def images(split):
+    generator = np.random.default_rng(len(split))
+    return [generator.integers(0, 256, (3, *size), dtype=np.uint8) for size in SIZES[split]]
+
+
+def small(path):
+    splits = {
+        split: (len(sizes), [Labelled(image, k, b"") for k, image in enumerate(images(split))])
+        for split, sizes in SIZES.items()
+    }
+    return create(path, "identity", "folder", ["año", "b", "c"], splits, progress=False)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["just packed", "loaded"])
+def test_what_is_packed_is_loaded(tmp_path, again):
+    path = tmp_path / "new" / "x"
+    dataset = small(path)
+    if again:
+        assert load(path, "identity").fingerprint == dataset.fingerprint
+        dataset = load(path, "identity")
+    assert (dataset.name, dataset.class_names) == ("folder", ["año", "b", "c"])
+    for split, sizes in SIZES.items():
+        loaded = getattr(dataset, split)
+        assert loaded.labels.tolist() == list(range(len(sizes)))
+        assert loaded.images.sizes.tolist() == [list(size) for size in sizes]
+        for index, image in enumerate(images(split)):
+            np.testing.assert_array_equal(loaded.images[index].numpy(), image)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["x.json", "x.npy"]
+
+
+def test_pixels_are_an_npy_file(tmp_path):
+    small(tmp_path / "x")
+    expected = np.concatenate([image.ravel() for split in SIZES for image in images(split)])
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected)
+
+
+@pytest.mark.parametrize("file", ["x.npy", "x.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda content: content[:140] + bytes([content[140] ^ 1]) + content[141:],
+        lambda content: content + b"x",
+        lambda content: content[:60],
+        lambda content: b"[]",
+        lambda content: b"",
+        None,
+    ],
+    ids=["cut", "last byte", "a byte", "longer", "header alone", "another", "empty", "gone"],
+)
+def test_damage_is_found(tmp_path, file, damage):
+    small(tmp_path / "x")
+    path = tmp_path / file
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()
+    with pytest.raises(Stale, match="damaged"):
+        load(tmp_path / "x", "identity")
+
+
+def test_another_source_or_format_is_stale(tmp_path, monkeypatch):
+    small(tmp_path / "x")
+    with pytest.raises(Stale, match="source has changed"):
+        load(tmp_path / "x", "another")
+    monkeypatch.setattr("xnnlib.data.pack.FORMAT", 1000)
+    with pytest.raises(Stale, match="version"):
+        load(tmp_path / "x", "identity")
+
+
+def test_deleted_or_replaced_cache_does_no_harm(tmp_path):
+    dataset = small(tmp_path / "x")
+    small(tmp_path / "x")
+    (tmp_path / "x.npy").unlink()
+    for index, image in enumerate(images("train")):
+        np.testing.assert_array_equal(dataset.train.images[index].numpy(), image)
+
+
+def test_full_disk_is_one_line_and_leaves_the_old_cache(tmp_path):
+    small(tmp_path / "x")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    much = {"train": (1000, (Labelled(np.zeros((3, 64, 64), np.uint8), 0, b"") for _ in range(1000)))}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        with pytest.raises(UserError, match="cannot be written .*free space") as raised:
+            create(tmp_path / "x", "identity", "folder", ["a"], much, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(raised.value)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("step, error", [("mkdir", 30), ("open", 13)])
+def test_read_only_cache_names_the_variable(tmp_path, monkeypatch, step, error):
+    """As where HOME is read-only: nothing is decoded first."""
+
+    def refuse(*arguments, **options):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, step, refuse)
+    with pytest.raises(UserError, match=f"cannot be written .{os.strerror(error)}.*set XNNLIB_CACHE"):
+        create(tmp_path / "new" / "x", "identity", "folder", ["a"], {"train": (1, iter(()))}, progress=False)

@@ -2,15 +2,23 @@ import numpy as np
 import pytest
 import torch
 
-from xnnlib.data.shapes import CLASS_NAMES, contact_sheet, make_dataset, make_images
+from xnnlib.data import load_dataset
+from xnnlib.data.shapes import CLASS_NAMES, EXTENT, NODES, contact_sheet, field, make_images
+
+STEP = 2 * EXTENT / (NODES - 1)
 
 
-def make(*arguments, **options):
-    return make_dataset(*arguments, progress=False, **options)
+@pytest.fixture(autouse=True)
+def cache_dir(tmp_path, monkeypatch):
+    monkeypatch.setenv("XNNLIB_CACHE", str(tmp_path))
+
+
+def make(*counts, **options):
+    return load_dataset("shapes", "", *counts, progress=False, **options)
 
 
 def pixels(split, size=32):
-    return split.to("cpu").images.pixels.view(-1, 3, size, size)
+    return split.images.pixels.view(-1, 3, size, size)
 
 
 def test_same_seed_same_bytes():
@@ -60,9 +68,9 @@ def test_defaults_are_a_hundred_and_twenty_a_class():
     assert dataset.class_names == list(CLASS_NAMES[:2]) == ["circle", "three-bars"]
 
 
-def test_all_hundred_classes_can_be_drawn():
-    dataset = make(100, 100, 100, size=16)
-    assert dataset.train.labels.tolist() == list(range(100))
+def test_every_class_can_be_drawn():
+    dataset = make(0, len(CLASS_NAMES), len(CLASS_NAMES), size=16)
+    assert dataset.train.labels.tolist() == list(range(len(CLASS_NAMES)))
 
 
 def colours(images):
@@ -94,3 +102,35 @@ def test_contact_sheet_holds_the_training_images():
     assert (sheet[:2] == 255).all() and (sheet[-2:] == 255).all() and (sheet[:, :2] == 255).all()
     image = make_images([2], [1], 20, seed=2)[0]
     np.testing.assert_array_equal(sheet[2 + 2 * 22 : 2 + 2 * 22 + 20, 24:44], image.transpose(1, 2, 0))
+
+
+def test_outlines_are_centred_and_of_one_extent():
+    for name in CLASS_NAMES:
+        inside = field(name) < 0
+        extents = []
+        for axis in (0, 1):
+            places = np.flatnonzero(inside.any(axis=axis)) * STEP - EXTENT
+            assert abs(places[0] + places[-1]) < 4 * STEP, name
+            extents.append(places[-1] - places[0])
+        assert abs(max(extents) - 2) < 4 * STEP, name
+
+
+def test_fields_are_signed_distances():
+    """Never steeper than one to one, nearly that outside: an edge is one pixel wide at every scale."""
+    for name in CLASS_NAMES:
+        distance = field(name).astype(float)
+        for axis in (0, 1):
+            assert np.abs(np.diff(distance, axis=axis)).max() < 1.001 * STEP, name
+        rise = np.hypot(*np.gradient(distance, STEP))
+        assert np.median(rise[distance > 0.1]) > 0.9, name
+    assert (field("circle") < 0).sum() * STEP**2 == pytest.approx(np.pi, rel=0.04)
+    assert (field("ring") < 0).sum() * STEP**2 == pytest.approx(np.pi * (1 - 0.36), rel=0.05)
+
+
+def test_no_outline_is_another_or_its_mirror_image():
+    masks = {name: field(name) < 0 for name in CLASS_NAMES}
+    for first, name in enumerate(CLASS_NAMES):
+        for other in CLASS_NAMES[first + 1 :]:
+            for mask in (masks[other], masks[other][:, ::-1]):
+                shared = (masks[name] & mask).sum() / (masks[name] | mask).sum()
+                assert shared < 0.9, (name, other)

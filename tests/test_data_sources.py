@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from small_archives import WNIDS, image_folder, tiny_imagenet, write_folder, write_zip
 
@@ -6,12 +8,9 @@ from xnnlib.errors import UserError
 
 
 def chosen(source, root, num_classes=0, train_images=0, val_images=0):
-    selection = select(FILE_SOURCES[source](str(root)).listing(), num_classes, train_images, val_images)
-    splits = [
-        [(file.name.rsplit("/", 1)[-1], label) for file, label in files]
-        for files in (selection.train, selection.val)
-    ]
-    return selection.class_names, *splits
+    """Class names, and file names with labels of both splits."""
+    names, splits = select(FILE_SOURCES[source](str(root)), num_classes, train_images, val_images)
+    return names, *([(f.name.rsplit("/", 1)[-1], label) for f, label in files] for files in splits.values())
 
 
 def without(files, part):
@@ -24,6 +23,11 @@ def test_tiny_imagenet_takes_the_first_wnids_in_sorted_order(tmp_path):
     assert train == [(f"{wnid}_{k}.JPEG", label) for label, wnid in enumerate(names) for k in range(12)]
     assert val == [("val_0.JPEG", 0), ("val_6.JPEG", 0), ("val_12.JPEG", 0),
                    ("val_1.JPEG", 1), ("val_7.JPEG", 1), ("val_13.JPEG", 1)]  # fmt: skip
+
+
+def test_tiny_imagenet_has_the_classes_of_its_list(tmp_path):
+    more = {"tiny-imagenet-200/train/n00000001/images/n00000001_0.JPEG": b""}
+    assert chosen("tiny-imagenet", write_zip(tmp_path / "t.zip", tiny_imagenet() | more))[0] == list(WNIDS)
 
 
 def test_tiny_imagenet_in_any_container_is_the_same(tmp_path):
@@ -42,15 +46,17 @@ def test_tiny_imagenet_is_found_through_the_environment(tmp_path, monkeypatch):
         chosen("tiny-imagenet", "")
 
 
+# Classes a and b; b is spread over two zips.
+PARTS = {
+    "Train1": ("a/a_2.JPEG", "a/a_10.JPEG", "b/b_3.JPEG"),
+    "Train2": ("b/b_1.JPEG", "b/b_20.JPEG"),
+    "Val1": ("a/v_1.JPEG", "b/v_2.JPEG"),
+}
+
+
 def course_zips(root, wrapped=False, write=write_zip):
-    """Classes a and b; b is spread over two zips."""
-    parts = {
-        "Train1": {"a/a_2.JPEG": b"", "a/a_10.JPEG": b"", "b/b_3.JPEG": b""},
-        "Train2": {"b/b_1.JPEG": b"", "b/b_20.JPEG": b""},
-        "Val1": {"a/v_1.JPEG": b"", "b/v_2.JPEG": b""},
-    }
-    for part, files in parts.items():
-        files = {f"{part}/{name}" if wrapped else name: content for name, content in files.items()}
+    for part, names in PARTS.items():
+        files = {f"{part}/{name}" if wrapped else name: b"" for name in names}
         write(root / (f"{part}.zip" if write is write_zip else part), files)
     return root
 
@@ -69,15 +75,57 @@ def test_imagenet64_reads_an_unpacked_train_and_val(tmp_path):
     assert chosen("imagenet64", tmp_path) == chosen("folder", tmp_path)
 
 
-@pytest.mark.parametrize("wrapper", ["", "images/"])
+@pytest.mark.parametrize("beside", [{"README.txt": b""}, {"Train1/README.txt": b""}], ids=str)
+def test_files_beside_the_courses_classes_are_no_class(tmp_path, beside):
+    course_zips(tmp_path, wrapped=True)
+    expected = chosen("imagenet64", tmp_path)
+    write_zip(tmp_path / "Train1.zip", {f"Train1/{name}": b"" for name in PARTS["Train1"]} | beside)
+    assert chosen("imagenet64", tmp_path) == expected
+
+
+def test_a_zip_of_the_course_goes_before_its_folder(tmp_path):
+    course_zips(tmp_path)
+    write_folder(tmp_path / "train1", {"wrong/1.JPEG": b""})
+    assert chosen("imagenet64", tmp_path)[0] == ["a", "b"]
+    write_zip(tmp_path / "TRAIN1.zip", {"wrong/1.JPEG": b""})
+    with pytest.raises(UserError, match="TRAIN1.zip and .*Train1.zip differ in letter case alone"):
+        chosen("imagenet64", tmp_path)
+
+
+@pytest.mark.parametrize("wrapper", ["", "images/", "all/my images/"])
+@pytest.mark.parametrize("beside", [{}, {"README.txt": b"", "scripts/train.py": b"", "test/1.jpg": b""}])
 @pytest.mark.parametrize("write", [write_zip, write_folder])
-def test_folder(tmp_path, wrapper, write):
-    files = {wrapper + name: content for name, content in image_folder().items()}
-    names, train, val = chosen("folder", write(tmp_path / "data.zip", files), train_images=5)
+def test_folder(tmp_path, wrapper, beside, write):
+    files = {wrapper + name: content for name, content in (image_folder() | beside).items()}
+    names, train, val = chosen("folder", write(tmp_path / "data.zip", files | beside), train_images=5)
     assert names == ["cat", "dog", "eel"]
     # Five images over three classes: the first two give one more.
     assert train == [("0.jpg", 0), ("1.jpg", 0), ("0.jpg", 1), ("1.jpg", 1), ("0.jpg", 2)]
     assert val == [("0.jpg", 0), ("1.jpg", 0), ("0.jpg", 1), ("1.jpg", 1), ("0.jpg", 2), ("1.jpg", 2)]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    assert chosen("folder", write_folder(tmp_path, image_folder(classes=("eval", "train"))))[0] == [
+        "eval",
+        "train",
+    ]
+
+
+def test_one_class_in_two_unicode_spellings_is_one(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    root = write_folder(tmp_path, {f"train/{nfc}/1.jpg": b"", f"val/{nfd}/1.jpg": b""})
+    assert chosen("folder", root) == ([nfc], [("1.jpg", 0)], [("1.jpg", 0)])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_tiny_imagenets_lists_in_any_editors_encoding(tmp_path, encoding, end):
+    files = tiny_imagenet()
+    for name in ("wnids.txt", "val/val_annotations.txt"):
+        name = f"tiny-imagenet-200/{name}"
+        files[name] = files[name].decode().replace("\n", end).encode(encoding)
+    expected = chosen("tiny-imagenet", write_zip(tmp_path / "original.zip", tiny_imagenet()))
+    assert chosen("tiny-imagenet", write_zip(tmp_path / "edited.zip", files)) == expected
 
 
 BAD_ANNOTATION = {"tiny-imagenet-200/val/val_annotations.txt": b"val_0.JPEG n01443537\n"}
@@ -116,7 +164,40 @@ MISTAKES = {
         {},
         f"'{WNIDS[1]}' has no train",
     ),
-    "no val split": ("folder", without(image_folder(), "val/"), {}, "has no val images"),
+    "reorganised": (
+        "tiny-imagenet",
+        {name.replace("/images/n", "/n"): content for name, content in tiny_imagenet().items()},
+        {},
+        r"train/n01443537/ has no folder images/ .*not Tiny ImageNet's own layout.*dataset folder",
+    ),
+    "reorganised val": (
+        "tiny-imagenet",
+        {
+            name.replace("/val/images/", f"/val/{WNIDS[0]}/"): content
+            for name, content in tiny_imagenet().items()
+        },
+        {},
+        rf"listed in val_annotations.txt and missing .val/ has {WNIDS[0]}/, val_annotations.txt",
+    ),
+    "no val split": ("folder", without(image_folder(), "val/"), {}, "has no val/ beside train/"),
+    "another name for val": (
+        "folder",
+        {name.replace("val/", "valid/"): b"" for name in image_folder()} | {"test/1.jpg": b""},
+        {},
+        r"no val/ beside train/ \(there is test/, train/, valid/\); rename the validation split to val/",
+    ),
+    "another name for train": (
+        "folder",
+        {f"flowers/{name}".replace("train/", "training/"): b"" for name in image_folder()},
+        {},
+        r"has no train/ with a folder for each class \(it has flowers/training/, flowers/val/\)",
+    ),
+    "two data sets": (
+        "folder",
+        {f"{top}/{name}": b"" for top in "ab" for name in image_folder()},
+        {},
+        "has train/ in a, b; give one of these folders",
+    ),
     "class without val": ("folder", without(image_folder(), "val/dog"), {}, "'dog' has no val images"),
     "too many classes": ("folder", image_folder(), {"num_classes": 4}, "num_classes is 4; .* has 3"),
     "too many images": ("folder", image_folder(), {"train_images": 14}, "has 4 of it; ask for at most 12"),

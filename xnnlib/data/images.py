@@ -1,85 +1,51 @@
-"""What a data set is in memory: packed uint8 images, labels, names, and a fingerprint."""
+"""What a data set is: packed uint8 images, labels, names, and a fingerprint."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-class Frame(NamedTuple):
-    """A batch to be: its rows of the epoch's order, and pixels enough for the largest of its images."""
-
-    rows: slice
-    height: int
-    width: int
-
-
-class Images(Protocol):
-    """N images of one or of many sizes, uint8: `PackedImages` in memory, `stream.StoredImages` in a file."""
-
-    sizes: Tensor
-    nbytes: int
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Tensor: ...
-
-    def to(self, device: torch.device | str) -> "PackedImages": ...
-
-    def select(self, indices: Tensor) -> "Images": ...
-
-    def batches(
-        self, order: Tensor, frames: Iterable[Frame], device: torch.device | str
-    ) -> Iterator[Tensor]: ...
-
-
-@dataclass(frozen=True)
 class PackedImages:
-    """N images of one or of many sizes, in one buffer of uint8.
+    """N images of one or of many sizes in one buffer of uint8, with no padding.
 
-    `pixels` holds the images one after the other, each as (3, rows, columns), RGB. `sizes` (N, 2),
-    int64, holds rows and columns and stays on the CPU, so that a batch can be planned without
-    asking the device. No pixel of padding is stored.
+    `pixels` (1-D), in the memory of some device or mapped from a file, holds each image as (3, rows,
+    columns), RGB. `sizes` (N, 2), int64, on the CPU: rows and columns. `starts` (N,), int64, on the CPU:
+    where in `pixels` each image begins; if not given, each begins where the one before it ends.
     """
 
-    pixels: Tensor
-    sizes: Tensor
-    _layout: Tensor = field(init=False, repr=False)  # (N, 3) beside the pixels: first element, rows, columns
-
-    def __post_init__(self):
-        lengths = 3 * self.sizes.prod(dim=1)
-        starts = lengths.cumsum(0) - lengths
-        layout = torch.cat([starts[:, None], self.sizes], dim=1)
-        object.__setattr__(self, "_layout", layout.to(self.pixels.device))
+    def __init__(self, pixels: Tensor, sizes: Tensor, starts: Tensor | None = None):
+        lengths = 3 * sizes.prod(dim=1)
+        self.pixels, self.sizes = pixels, sizes
+        self.starts = lengths.cumsum(0) - lengths if starts is None else starts
+        self.nbytes = int(lengths.sum())
+        self._layout = torch.cat([self.starts[:, None], sizes], dim=1).to(pixels.device)  # (N, 3)
+        # Images of one size are rows of a matrix, which are gathered far faster.
+        self._one_size: list[int] | None = None
+        if len(sizes) and (sizes == sizes[0]).all() and not pixels.numel() % lengths[0]:
+            if not (self.starts % lengths[0]).any():
+                self._one_size = sizes[0].tolist()
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def __getitem__(self, index: int) -> Tensor:
         """Image `index` as (3, rows, columns), uint8."""
-        rows, columns = self.sizes[index].tolist()
-        start = 3 * int(self.sizes[:index].prod(dim=1).sum())
+        start, (rows, columns) = int(self.starts[index]), self.sizes[index].tolist()
         return self.pixels[start : start + 3 * rows * columns].view(3, rows, columns)
 
-    @property
-    def nbytes(self) -> int:
-        """Of all pixels."""
-        return self.pixels.numel()
-
     def to(self, device: torch.device | str) -> "PackedImages":
-        pixels = self.pixels.to(device)
-        return self if pixels is self.pixels else PackedImages(pixels, self.sizes)
+        """The images in the memory of `device`, a selection in a buffer of its own."""
+        if self.nbytes == self.pixels.numel():
+            pixels = self.pixels.to(device)
+            return self if pixels is self.pixels else PackedImages(pixels, self.sizes, self.starts)
+        images = [self[index].flatten() for index in range(len(self))] or [self.pixels[:0]]
+        return PackedImages(torch.cat(images).to(device), self.sizes)
 
     def select(self, indices: Tensor) -> "PackedImages":
-        """Images `indices` (B,), on the CPU, as a pack of their own."""
-        if not len(indices):
-            return PackedImages(self.pixels[:0], self.sizes[:0])
-        starts, lengths = self._layout[:, 0].tolist(), (3 * self.sizes.prod(dim=1)).tolist()
-        pieces = [self.pixels[starts[i] : starts[i] + lengths[i]] for i in indices.tolist()]
-        return PackedImages(torch.cat(pieces), self.sizes[indices])
+        """Images `indices` (B,), on the CPU, in the same buffer."""
+        return PackedImages(self.pixels, self.sizes[indices], self.starts[indices])
 
     def gather(self, indices: Tensor, rows: int, columns: int) -> Tensor:
         """Images `indices` (B,), on the pixels' device, as (B, 3, rows, columns) uint8.
@@ -87,9 +53,10 @@ class PackedImages:
         `rows` and `columns` are at least those of each. What lies outside a smaller image is undefined:
         whoever samples it must give it no weight.
         """
-        if self.pixels.numel() == 3 * rows * columns * len(self):  # every image fills the frame
-            return self.pixels.view(len(self), 3, rows, columns).index_select(0, indices)
         start, height, width = (part.view(-1, 1, 1, 1) for part in self._layout[indices].unbind(1))
+        if [rows, columns] == self._one_size:
+            number = start.flatten() // (3 * rows * columns)
+            return self.pixels.view(-1, 3, rows, columns).index_select(0, number)
         device = self.pixels.device
         channel = torch.arange(3, device=device).view(1, 3, 1, 1)
         row = torch.arange(rows, device=device).view(1, 1, -1, 1)
@@ -97,21 +64,12 @@ class PackedImages:
         inside = (channel * height + row.minimum(height - 1)) * width + column.minimum(width - 1)
         return self.pixels.take(start + inside)
 
-    def batches(self, order: Tensor, frames: Iterable[Frame], device: torch.device | str) -> Iterator[Tensor]:
-        """For each frame the images that `order` (N,), on the CPU, names in its rows, gathered on `device`.
-
-        Yields (B, 3, height, width), uint8, as `gather` does.
-        """
-        images, order = self.to(device), order.to(device)
-        for rows, height, width in frames:
-            yield images.gather(order[rows], height, width)
-
 
 @dataclass(frozen=True)
 class Split:
     """One split: images and their labels (N,), int64, index into the data set's class names."""
 
-    images: Images
+    images: PackedImages
     labels: Tensor
 
     def __len__(self) -> int:
@@ -122,9 +80,20 @@ class Split:
         return Split(self.images.select(indices), self.labels[indices])
 
     def to(self, device: torch.device | str) -> "Split":
-        """The split with its pixels and labels in the memory of `device`; itself if it is there already."""
-        images, labels = self.images.to(device), self.labels.to(device)
-        return self if images is self.images and labels is self.labels else Split(images, labels)
+        """The split with its pixels and labels in the memory of `device`."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+def to_device(split: Split, device: torch.device | str, memory_share: float = 0.5) -> Split:
+    """The split as training on `device` should have it: its pixels are moved to a GPU if they fit.
+
+    They fit if they take at most `memory_share` of its free memory. Otherwise, and on a CPU, the pixels stay
+    mapped from their file, batches are gathered by the CPU, and the system keeps in memory what it can.
+    """
+    device = torch.device(device)
+    if device.type == "cuda" and split.images.nbytes <= memory_share * torch.cuda.mem_get_info(device)[0]:
+        return split.to(device)
+    return split
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ import hashlib
 import json
 import os
 import sys
-from typing import BinaryIO
+from pathlib import Path
 
-from xnnlib.data import cache, shapes
+from xnnlib.data import pack, shapes
 from xnnlib.data.images import Dataset
-from xnnlib.data.pack import pack_files
 from xnnlib.data.sources import FILE_SOURCES, select
 from xnnlib.errors import UserError, choose
 from xnnlib.settings import Settings
@@ -26,24 +25,26 @@ def load_dataset(
     cache_dir: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Dataset:
-    """The data set `name`, one of SOURCES, packed; its images stay in the cache's file until they are wanted.
+    """The data set `name`, one of SOURCES, packed; its pixels are mapped from the cache's file.
 
-    `data_root`: the zip file or folder (tiny-imagenet: if empty, the environment's
-    XNNLIB_TINY_IMAGENET; shapes: unused). `num_classes`: the first classes in sorted order.
-    `train_images`, `val_images`: images of the whole split, spread evenly over the classes, the first
-    classes one more where that leaves a rest; of each class its first ones. None or 0 means all (for
-    shapes 100 and 20 a class). `size`: the short side in pixels; nothing is cropped. `seed`: of shapes
-    alone. `cache_dir`: see `xnnlib.data.cache.cache_folder`.
+    `data_root`: the zip file or folder (tiny-imagenet: if empty, the environment's XNNLIB_TINY_IMAGENET;
+    shapes: unused); a relative one starts at the project's root, as a run folder does. `num_classes`: the
+    first classes in sorted order. `train_images`, `val_images`: images of the whole split, spread evenly
+    over the classes, the first classes one more where that leaves a rest; of each class its first ones.
+    None or 0 means all (for shapes 100 and 20 a class). `size`: the short side in pixels; nothing is
+    cropped. `seed`: of shapes alone. `cache_dir`: else the environment's XNNLIB_CACHE, else
+    ~/.cache/xnnlib.
 
     Raises UserError, one line, on every mistake in these and on damaged or missing files.
     """
     choose("dataset", name, SOURCES)
-    request = {"name": name, "size": size, "seed": seed}
     counts = {"num_classes": num_classes, "train_images": train_images, "val_images": val_images}
-    for parameter, value in counts.items():
-        request[parameter] = _whole(parameter, 0 if value is None else value, at_least=0)
-    _whole("size", size, at_least=8)
-    _whole("seed", seed, at_least=0)
+    counts = {parameter: 0 if value is None else value for parameter, value in counts.items()}
+    request = counts | {"size": size, "seed": seed}
+    for parameter, value in request.items():
+        least = 8 if parameter == "size" else 0
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"{parameter} is {value!r}; it must be a whole number of at least {least}.")
 
     if name == "shapes":
         source, identity = None, shapes.identity()
@@ -51,23 +52,22 @@ def load_dataset(
         source = FILE_SOURCES[name](str(data_root))
         request["data_root"] = str(source.path.resolve())
         identity = source.identity()
-    # Digested, so that the many files of a folder do not swell the cache's header.
+    # Digested, so that the many files of a folder do not swell the index.
     identity = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache.cache_folder(cache_dir) / f"{name}-{key}.safetensors"
-    if path.exists():
+    folder = Path(cache_dir or os.environ.get("XNNLIB_CACHE") or "~/.cache/xnnlib").expanduser()
+    path = folder / f"{name}-{key}"
+    if path.with_suffix(".json").exists():
         try:
-            return cache.load(path, identity, progress)
-        except cache.Stale as why:
+            return pack.load(path, identity)
+        except pack.Stale as why:
             print(f"cache {path}: {why}; packing again", file=sys.stderr)
-    counts = [request[parameter] for parameter in counts]
-
-    def pack(pixels: BinaryIO) -> Dataset:
-        if source is None:
-            return shapes.make_dataset(*counts, size=size, seed=seed, progress=progress, pixels=pixels)
-        return pack_files(name, select(source.listing(), *counts), size, progress, pixels)
-
-    return cache.create(path, identity, pack, progress)
+    if source is None:
+        class_names, splits = shapes.splits(**counts, size=size, seed=seed)
+    else:
+        class_names, files = select(source, **counts)
+        splits = {split: (len(chosen), pack.decoded(chosen, size)) for split, chosen in files.items()}
+    return pack.create(path, identity, name, class_names, splits, progress)
 
 
 def load_images(settings: Settings) -> Dataset:
@@ -81,9 +81,3 @@ def load_images(settings: Settings) -> Dataset:
         size=settings.routine.resize,
     )
     return dataset.held_out() if settings.hold_out else dataset
-
-
-def _whole(parameter: str, value: int, at_least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise UserError(f"{parameter} is {value!r}; it must be a whole number of at least {at_least}.")
-    return value

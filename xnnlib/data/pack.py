@@ -1,40 +1,54 @@
-"""Decode encoded images once, in parallel, to packed uint8, and take the content's fingerprint.
+"""Decode images once, to uint8 pixels in a `.npy` file that is mapped into memory when it is read.
+
+A JSON file beside it holds class names, sizes, labels, the data set's fingerprint, and a digest of all of
+this and the pixels. Either file appears under its name only when it is whole; the JSON comes last, and one
+that is not of these pixels is found by its digest, as any other damage is.
 
 The fingerprint is a SHA-256 over content, not over its container, in this order:
 
-1. each class name in label order, UTF-8, ended by a newline;
+1. each class name in label order, UTF-8 in NFC, ended by a newline;
 2. for the training split, then for the validation split: the split's name and a newline, then for
    each image in order (label after label, natural order of file names within one) its label, then
    the number of its bytes, both as 8 bytes little endian, then the bytes.
 
 The bytes are those of the encoded file (for `shapes`, which has no files, the generated pixels), so
-that neither the packed size nor the version of a decoder has a part in it.
+that neither the packed size nor the version of a decoder nor how it treats a file's EXIF orientation
+has a part in it.
 """
 
-import array
 import hashlib
+import json
 import os
+import tempfile
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import islice
-from tempfile import TemporaryFile
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.lib import format as npy
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from xnnlib.data.images import Dataset, Split
-from xnnlib.data.sources import File, Selection
-from xnnlib.data.stream import StoredImages
+from xnnlib.data.images import Dataset, PackedImages, Split
+from xnnlib.data.sources import File
 from xnnlib.errors import UserError
+from xnnlib.files import write_atomically
+
+FORMAT = 3
 
 # What Pillow decodes itself. Not among them: EPS, for which it would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+# Those of Pillow's modes whose values have a scale: 8 bits, or the 16 of a grey image.
+_EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_TIFF_BITS = 258  # the tag BitsPerSample: grey of 12 bits is in the same mode
 
 # A long side beyond this many short ones is no photograph: scaled to the short side it would fill the memory.
 LONGEST = 100
@@ -42,70 +56,52 @@ LONGEST = 100
 _CHUNK = 16  # images a task: enough to hide its cost, few enough to hold large photographs
 
 
-class Fingerprint:
-    """The running SHA-256 of the module's docstring."""
+class Labelled(NamedTuple):
+    """An image (3, rows, columns), uint8, its label, and the bytes that stand for it in the fingerprint."""
 
-    def __init__(self, class_names: Iterable[str]):
-        self._hash = hashlib.sha256("".join(f"{name}\n" for name in class_names).encode())
-
-    def split(self, name: str) -> None:
-        self._hash.update(f"{name}\n".encode())
-
-    def image(self, label: int, content: bytes) -> None:
-        self._hash.update(label.to_bytes(8, "little") + len(content).to_bytes(8, "little"))
-        self._hash.update(content)
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
+    image: np.ndarray
+    label: int
+    content: bytes
 
 
-class Packer:
-    """Writes images (3, rows, columns), uint8, into a file, and makes a Split of them and their labels.
-
-    They go where the file stands; without one, into one without a name that ends with the split.
-    """
-
-    def __init__(self, pixels: BinaryIO | None = None):
-        self._file = pixels or TemporaryFile()
-        self._first = self._file.tell()
-        self._sizes, self._labels = array.array("q"), array.array("q")
-
-    def add(self, image: np.ndarray, label: int) -> None:
-        self._file.write(image.tobytes())
-        self._sizes.extend(image.shape[1:])
-        self._labels.append(label)
-
-    def split(self) -> Split:
-        self._file.flush()
-        sizes = torch.from_numpy(np.array(self._sizes).reshape(-1, 2))
-        images = StoredImages.contiguous(self._file, self._first, sizes)
-        return Split(images, torch.from_numpy(np.array(self._labels)))
+class Stale(Exception):
+    """Why a packed data set cannot be used."""
 
 
 def decode(content: bytes, size: int) -> np.ndarray:
-    """Decode an image to RGB, (3, rows, columns), uint8, its short side `size` pixels.
+    """Decode an image to RGB, (3, rows, columns), uint8, upright, its short side `size` pixels.
 
-    Grey, palette, CMYK and RGBA become RGB (transparency is dropped). An image whose short side is
-    `size` already is not resampled; another is resized by Pillow's antialiased bilinear filter, the
-    long side rounded down as torchvision's Resize does. Raises ValueError on a strip, and what Pillow
-    raises on content that is none of FORMATS or is damaged.
+    Grey, palette, CMYK and RGBA become RGB (transparency is dropped); of 16 bits the high eight are kept.
+    What EXIF says of the orientation is followed. An image whose short side is `size` already is not
+    resampled; another is resized by Pillow's antialiased bilinear filter, the long side rounded down as
+    torchvision's Resize does. Raises ValueError on a strip and on pixels without a known scale (32 bits,
+    floating point), and what Pillow raises on content that is none of FORMATS or is damaged.
     """
     with Image.open(BytesIO(content), formats=FORMATS) as opened:
         short, long = sorted(opened.size)
         if long > LONGEST * short:
             raise ValueError(f"{opened.width}x{opened.height} pixels, a strip of more than {LONGEST} to 1")
-        image = opened.convert("RGB")
+        bits = getattr(opened, "tag_v2", {}).get(_TIFF_BITS, (16,))
+        if opened.mode not in _EIGHT_BITS and (opened.mode not in _SIXTEEN_BITS or bits != (16,)):
+            depth = (
+                f"{max(bits)}-bit grey" if opened.mode in _SIXTEEN_BITS else f"Pillow's mode {opened.mode}"
+            )
+            raise ValueError(f"pixels of unknown scale, {depth}: save it with 8 bits a channel")
+        image = ImageOps.exif_transpose(opened)
+    if image.mode in _SIXTEEN_BITS:  # Pillow's own conversion would make white of all but the darkest
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("RGB")
     if short != size:
         long = int(size * long / short)
         image = image.resize((size, long) if image.width < image.height else (long, size), Image.BILINEAR)
-    return np.asarray(image).transpose(2, 0, 1)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
-def _decode_files(chunk: list[tuple[File, int, bytes]], size: int) -> list[tuple[np.ndarray, int]]:
+def _decode_files(chunk: list[tuple[File, int, bytes]], size: int) -> list[Labelled]:
     decoded = []
     for file, label, content in chunk:
         try:
-            decoded.append((np.ascontiguousarray(decode(content, size)), label))
+            decoded.append(Labelled(decode(content, size), label, content))
         except Exception as error:  # decoders of damaged files raise nearly anything
             unknown = isinstance(error, Image.UnidentifiedImageError)
             reason = f"not an image in {', '.join(FORMATS)}" if unknown else str(error).rstrip(".")
@@ -116,49 +112,121 @@ def _decode_files(chunk: list[tuple[File, int, bytes]], size: int) -> list[tuple
     return decoded
 
 
-def _decoded(files: list[tuple[File, int]], size: int, fingerprint: Fingerprint) -> Iterator[list]:
-    """Decode in threads (Pillow works outside the interpreter's lock), in order, a few chunks ahead."""
+def decoded(files: list[tuple[File, int]], size: int) -> Iterator[Labelled]:
+    """Decode in threads (Pillow works outside the interpreter's lock), in order, a few chunks ahead.
+
+    Raises UserError that names a damaged file.
+    """
     workers = os.cpu_count() or 1
     remaining, pending = iter(files), deque()
     # Pillow only warns of an image of more than 89 million pixels, from 268 MB: here it is an error.
     bomb = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
     with bomb, ThreadPoolExecutor(workers) as pool:
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of EXIF that is damaged
         try:
             while True:
                 while len(pending) < 2 * workers:
                     chunk = [(file, label, file.read()) for file, label in islice(remaining, _CHUNK)]
                     if not chunk:
                         break
-                    for _, label, content in chunk:
-                        fingerprint.image(label, content)
                     pending.append(pool.submit(_decode_files, chunk, size))
                 if not pending:
                     return
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         finally:
             for task in pending:
                 task.cancel()
 
 
-def pack_files(
-    name: str, selection: Selection, size: int, progress: bool = True, pixels: BinaryIO | None = None
+def create(
+    path: Path,
+    source: str,
+    name: str,
+    class_names: list[str],
+    splits: dict[str, tuple[int, Iterable[Labelled]]],
+    progress: bool = True,
 ) -> Dataset:
-    """Read, fingerprint and decode the selected files; the images go into `pixels`, as `Packer` says.
+    """Pack the images of `splits`, with how many there are, into the files `path`.npy and `path`.json.
 
-    Raises UserError that names a damaged file.
+    `source`: the identity of what they are made from. Raises UserError if the files cannot be written, and
+    what the images' iterators raise; what stood there before is then as it was.
     """
-    fingerprint = Fingerprint(selection.class_names)
-    splits = {}
-    for split in ("train", "val"):
-        files = getattr(selection, split)
-        fingerprint.split(split)
-        packer = Packer(pixels)
-        with tqdm(
-            total=len(files), desc=f"pack {name} {split}", unit="image", mininterval=0.5, disable=not progress
-        ) as bar:
-            for images in _decoded(files, size, fingerprint):
-                for image, label in images:
-                    packer.add(image, label)
-                bar.update(len(images))
-        splits[split] = packer.split()
-    return Dataset(name, selection.class_names, **splits, fingerprint=fingerprint.hexdigest())
+    fingerprint = hashlib.sha256("".join(f"{name}\n" for name in class_names).encode())
+    index = {"format": FORMAT, "source": source, "name": name, "class_names": class_names}
+
+    def write(file: BinaryIO) -> None:
+        # Not through a memory map: where the disk is full, that ends the process without a word.
+        _write_header(file, 0)
+        first = file.tell()
+        for split, (total, images) in splits.items():
+            fingerprint.update(f"{split}\n".encode())
+            sizes, labels = [], []
+            what = f"pack {name} {split}"
+            for image, label, content in tqdm(images, what, total, unit="image", disable=not progress):
+                fingerprint.update(label.to_bytes(8, "little") + len(content).to_bytes(8, "little"))
+                fingerprint.update(content)
+                file.write(image.tobytes())
+                sizes.append(image.shape[1:])
+                labels.append(label)
+            index[split] = {"sizes": sizes, "labels": labels}
+        end = file.tell()
+        file.seek(0)
+        _write_header(file, end - first)
+
+    try:  # before anything is decoded
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(
+            f"cache {path.parent} cannot be written ({error.strerror}); make it writable, "
+            "or set XNNLIB_CACHE to another folder."
+        ) from error
+    pixels = path.with_suffix(".npy")
+    write_atomically(pixels, write)
+    index["fingerprint"] = fingerprint.hexdigest()
+    index["digest"] = _digest(pixels, index)
+    write_atomically(path.with_suffix(".json"), lambda file: file.write(json.dumps(index).encode()))
+    return _dataset(pixels, index)
+
+
+def _write_header(file: BinaryIO, size: int) -> None:
+    """NumPy pads it so that it has the same length whatever the size."""
+    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (size,)})
+
+
+def load(path: Path, source: str) -> Dataset:
+    """The data set in `path`.npy and `path`.json, once both have been read through and checked.
+
+    Raises Stale if they are damaged, or made from something else than `source`.
+    """
+    try:
+        index = json.loads(path.with_suffix(".json").read_bytes())
+        digest = index.pop("digest")
+        if index["format"] != FORMAT:
+            raise Stale("it is of another version")
+        if index["source"] != source:
+            raise Stale("the source has changed")
+        if _digest(path.with_suffix(".npy"), index) != digest:
+            raise Stale("it is damaged")
+        return _dataset(path.with_suffix(".npy"), index)
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Stale("it is damaged") from error
+
+
+def _digest(pixels: Path, index: dict) -> str:
+    """SHA-256 of the index, then of the file of pixels."""
+    start = hashlib.sha256(json.dumps(index).encode())
+    with open(pixels, "rb") as file:
+        return hashlib.file_digest(file, lambda: start).hexdigest()
+
+
+def _dataset(path: Path, index: dict) -> Dataset:
+    with warnings.catch_warnings(action="ignore"):  # that the pixels are read-only: no one writes them
+        pixels = torch.from_numpy(np.load(path, mmap_mode="r"))
+    splits, end = {}, 0
+    for name in ("train", "val"):
+        sizes = torch.tensor(index[name]["sizes"], dtype=torch.int64).view(-1, 2)
+        first, end = end, end + 3 * int(sizes.prod(dim=1).sum())
+        images = PackedImages(pixels[first:end], sizes)
+        splits[name] = Split(images, torch.tensor(index[name]["labels"], dtype=torch.int64))
+    return Dataset(index["name"], index["class_names"], **splits, fingerprint=index["fingerprint"])

@@ -7,35 +7,162 @@ crop still shows some of the shape and a short training gets somewhere. Image k 
 depends on (seed, split, class, k) alone: more images or more classes change none, a larger size shows the
 same scene, and the splits share no random stream.
 
-Pixels are made of operations that IEEE 754 rounds alike everywhere (see `xnnlib.data.distances`), so that
-the same seed gives the same bytes on every machine.
+Pixels are made of additions, products, quotients, roots and comparisons, which IEEE 754 rounds alike on
+every machine, and the few sines and cosines are rounded: the same seed gives the same bytes everywhere.
 """
 
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy import ndarray
-from tqdm import tqdm
 
-from xnnlib.data import distances, outlines
-from xnnlib.data.images import Dataset
-from xnnlib.data.pack import Fingerprint, Packer
+from xnnlib.data.pack import Labelled
 from xnnlib.data.sources import spread
 from xnnlib.errors import UserError
 
 TRAIN_PER_CLASS, VAL_PER_CLASS = 100, 20
-CLASS_NAMES = tuple(outlines.OUTLINES)
+
+EXTENT = 1.5  # an outline's field covers -EXTENT to EXTENT, in units of the outline's half extent
+NODES = 97  # along each axis
 
 _SPLITS = {"train": 0, "val": 1}
 _CELLS = 5  # of the coarse grid whose random values, interpolated, make blobs
 _PARAMETERS = 160  # random numbers an image, a few more than are used
 _CHUNK = 16  # images rendered at once: enough to hide Python, few enough for the processor's cache
 
+# The signed distance to an outline, negative inside, at coordinates x (right) and y (up).
+Outline = Callable[[ndarray, ndarray], ndarray]
+Point = tuple[float, float]
 
-def identity() -> list:
+
+def _on_circle(radius: float, degrees: float, centre: Point = (0, 0)) -> Point:
+    angle = math.radians(degrees)
+    return (
+        round(centre[0] + radius * math.cos(angle), 6),
+        round(centre[1] + radius * math.sin(angle), 6),
+    )
+
+
+def _arc(radius: float, first: float, last: float, centre: Point = (0, 0)) -> list[Point]:
+    return [_on_circle(radius, first + (last - first) * k / 16, centre) for k in range(17)]
+
+
+def _segment(x: ndarray, y: ndarray, start: Point, end: Point) -> ndarray:
+    """Squared distance to a segment."""
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    along = ((x - start[0]) * dx + (y - start[1]) * dy) / max(dx * dx + dy * dy, 1e-12)
+    along = np.clip(along, 0, 1)
+    ex, ey = x - start[0] - along * dx, y - start[1] - along * dy
+    return ex * ex + ey * ey
+
+
+def _polygon(*points: Point) -> Outline:
+    """The inside (even-odd) of a closed polygon."""
+
+    def distance(x, y):
+        nearest, inside = np.inf, np.zeros(np.broadcast(x, y).shape, bool)
+        for start, end in zip(points, [*points[1:], points[0]], strict=True):
+            nearest = np.minimum(nearest, _segment(x, y, start, end))
+            if start[1] != end[1]:
+                crossing = start[0] + (y - start[1]) * (end[0] - start[0]) / (end[1] - start[1])
+                inside ^= ((start[1] > y) != (end[1] > y)) & (x < crossing)
+        return np.where(inside, -1, 1) * np.sqrt(nearest)
+
+    return distance
+
+
+def _star(points: int, inner: float) -> Outline:
+    return _polygon(*(_on_circle(inner if k % 2 else 1, 90 + 180 * k / points) for k in range(2 * points)))
+
+
+def _gear(teeth: int, inner: float) -> Outline:
+    corners = [(1, -0.2), (1, 0.2), (inner, 0.3), (inner, 0.7)]
+    turn = 360 / teeth
+    return _polygon(*(_on_circle(r, 90 + (k + part) * turn) for k in range(teeth) for r, part in corners))
+
+
+def _disc(radius: float = 1, centre: Point = (0, 0)) -> Outline:
+    return lambda x, y: np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2) - radius
+
+
+def _box(left: float, bottom: float, right: float, top: float) -> Outline:
+    return _polygon((left, bottom), (right, bottom), (right, top), (left, top))
+
+
+def _strokes(*lines: Sequence[Point], width: float) -> Outline:
+    """Lines through points, `width` wide, with round ends."""
+    pieces = [piece for line in lines for piece in zip(line[:-1], line[1:], strict=True)]
+    return lambda x, y: np.sqrt(np.minimum.reduce([_segment(x, y, *p) for p in pieces])) - width / 2
+
+
+def _union(*outlines: Outline) -> Outline:
+    return lambda x, y: np.minimum.reduce([outline(x, y) for outline in outlines])
+
+
+def _cut(outline: Outline, hole: Outline) -> Outline:
+    return lambda x, y: np.maximum(outline(x, y), -hole(x, y))
+
+
+# The order is that of the classes. The first ten differ in their parts too, edges, bars, dots and curves, so
+# that a random crop of a few pixels still shows which is which; the later ones are closer to each other.
+# None is another's mirror image or another turned by less than 45 degrees.
+OUTLINES: dict[str, Outline] = {
+    "circle": _disc(),
+    "three-bars": _union(_box(-1, 0.62, 1, 1), _box(-1, -0.19, 1, 0.19), _box(-1, -1, 1, -0.62)),
+    "five-dots": _union(
+        *(_disc(0.31, at) for at in ((0, 0), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7)))
+    ),
+    "hash": _strokes(
+        *([(-0.4, -1), (-0.4, 1)], [(0.4, -1), (0.4, 1)], [(-1, 0.4), (1, 0.4)], [(-1, -0.4), (1, -0.4)]),
+        width=0.26,
+    ),
+    "letter-x": _strokes([(-0.75, -1), (0.75, 1)], [(-0.75, 1), (0.75, -1)], width=0.36),
+    "comb": _union(
+        _box(-1, 0.3, 1, 0.8), *(_box(x, -0.8, x + 0.26, 0.4) for x in (-1, -0.507, -0.013, 0.48, 0.74))
+    ),
+    "triangle": _polygon(*(_on_circle(1, degrees) for degrees in (90, 210, 330))),
+    "square": _box(-1, -1, 1, 1),
+    "plus": _polygon(
+        *((1, 0.34), (0.34, 0.34), (0.34, 1), (-0.34, 1), (-0.34, 0.34), (-1, 0.34)),
+        *((-1, -0.34), (-0.34, -0.34), (-0.34, -1), (0.34, -1), (0.34, -0.34), (1, -0.34)),
+    ),
+    "spiral": _strokes([_on_circle(0.12 + 0.88 * k / 48, 15 * k) for k in range(49)], width=0.26),
+    "star": _star(5, 0.45),
+    "ring": lambda x, y: np.maximum(_disc()(x, y), -0.4 - _disc()(x, y)),
+    "crescent": _cut(_disc(), _disc(0.82, (0.5, 0.15))),
+    "heart": _polygon((0, -1.05), *_arc(0.5, -35, 170, (0.48, 0.35)), *_arc(0.5, 10, 215, (-0.48, 0.35))),
+    "arrow": _polygon((0, 1), (0.8, 0.1), (0.3, 0.1), (0.3, -1), (-0.3, -1), (-0.3, 0.1), (-0.8, 0.1)),
+    "hourglass": _polygon((-0.8, 1), (0.8, 1), (0.12, 0), (0.8, -1), (-0.8, -1), (-0.12, 0)),
+    "drop": _polygon((0, 1.2), *_arc(0.65, 25, -205, (0, -0.3))),
+    "letter-l": _polygon((-0.7, 1), (-0.15, 1), (-0.15, -0.45), (0.7, -0.45), (0.7, -1), (-0.7, -1)),
+    "gear": _cut(_gear(8, 0.72), _disc(0.3)),
+    "semicircle": _polygon(*_arc(1, 0, 180)),
+}
+CLASS_NAMES = tuple(OUTLINES)
+
+
+@cache
+def field(name: str) -> ndarray:
+    """The signed distances of an outline, (NODES, NODES) float32, rows from y = -EXTENT upwards.
+
+    The outline is centred and scaled so that its larger side is 2.
+    """
+    outline = OUTLINES[name]
+    probe = np.linspace(-EXTENT, EXTENT, 151)
+    inside = outline(probe[None, :], probe[:, None]) <= 0
+    columns, rows = probe[inside.any(axis=0)], probe[inside.any(axis=1)]
+    half = max(columns[-1] - columns[0], rows[-1] - rows[0]) / 2
+    nodes = np.linspace(-EXTENT, EXTENT, NODES) * half
+    x, y = nodes + (columns[0] + columns[-1]) / 2, nodes + (rows[0] + rows[-1]) / 2
+    return (outline(x[None, :], y[:, None]) / half).astype(np.float32)
+
+
+def identity() -> str:
     """What changes when the generator does."""
-    return [Path(file).read_text() for file in (__file__, outlines.__file__, distances.__file__)]
+    return Path(__file__).read_text(encoding="utf-8")
 
 
 class _Draws:
@@ -108,19 +235,19 @@ def _contrasting(draws: _Draws, other: ndarray) -> ndarray:
 
 def _distance(labels: ndarray, u: ndarray, v: ndarray) -> ndarray:
     """The outlines' signed distances at (u, v), (B, size, size), between the nodes of their fields."""
-    fields = np.stack([outlines.field(CLASS_NAMES[label]) for label in labels])
-    last = outlines.NODES - 1
-    scale = last / (2 * outlines.EXTENT)
-    column = np.clip((u + outlines.EXTENT) * scale, 0, last - 0.001)
-    row = np.clip((v + outlines.EXTENT) * scale, 0, last - 0.001)
+    fields = np.stack([field(CLASS_NAMES[label]) for label in labels])
+    last = NODES - 1
+    scale = last / (2 * EXTENT)
+    column = np.clip((u + EXTENT) * scale, 0, last - 0.001)
+    row = np.clip((v + EXTENT) * scale, 0, last - 0.001)
     left, below = column.astype(np.int32), row.astype(np.int32)
     column -= left
     row -= below
-    image = np.arange(len(labels), dtype=np.int32)[:, None, None] * outlines.NODES
-    first = (image + below) * outlines.NODES + left
+    image = np.arange(len(labels), dtype=np.int32)[:, None, None] * NODES
+    first = (image + below) * NODES + left
     fields = fields.ravel()
     lower = fields[first] * (1 - column) + fields[first + 1] * column
-    first += outlines.NODES
+    first += NODES
     upper = fields[first] * (1 - column) + fields[first + 1] * column
     return lower * (1 - row) + upper * row
 
@@ -199,43 +326,34 @@ def make_images(
     return images
 
 
-def make_dataset(
-    num_classes: int = 0,
-    train_images: int = 0,
-    val_images: int = 0,
-    size: int = 64,
-    seed: int = 0,
-    progress: bool = True,
-    pixels: BinaryIO | None = None,
-) -> Dataset:
-    """The packed data set; 0 means all 100 classes, 100 training and 20 validation images of each.
+def _split(counts: Iterable[int], size: int, seed: int, split: str) -> Iterator[Labelled]:
+    """For each class in turn so many images; what is fingerprinted are their pixels."""
+    for label, count in enumerate(counts):
+        for first in range(0, count, _CHUNK):
+            indices = list(range(first, min(first + _CHUNK, count)))
+            for image in make_images([label] * len(indices), indices, size, seed, split):
+                yield Labelled(image, label, image.tobytes())
 
-    The images go into `pixels`, as `xnnlib.data.pack.Packer` says.
-    Raises UserError on more than 100 classes or fewer images than classes.
+
+def splits(
+    num_classes: int, train_images: int, val_images: int, size: int, seed: int
+) -> tuple[list[str], dict[str, tuple[int, Iterator[Labelled]]]]:
+    """The first class names, and for each split how many images and the images; 0 means all classes,
+    100 training and 20 validation images of each.
+
+    Raises UserError on too many classes or fewer images than classes.
     """
     if num_classes > len(CLASS_NAMES):
         raise UserError(f"num_classes is {num_classes}; shapes has {len(CLASS_NAMES)}: ask for at most that.")
     class_names = list(CLASS_NAMES[: num_classes or len(CLASS_NAMES)])
-    fingerprint, splits = Fingerprint(class_names), {}
     totals = {
         "train": train_images or TRAIN_PER_CLASS * len(class_names),
         "val": val_images or VAL_PER_CLASS * len(class_names),
     }
-    for split, total in totals.items():
-        fingerprint.split(split)
-        packer = Packer(pixels)
-        with tqdm(
-            total=total, desc=f"draw shapes {split}", unit="image", mininterval=0.5, disable=not progress
-        ) as bar:
-            for label, count in enumerate(spread(total, len(class_names), f"{split}_images")):
-                for first in range(0, count, _CHUNK):
-                    indices = list(range(first, min(first + _CHUNK, count)))
-                    for image in make_images([label] * len(indices), indices, size, seed, split):
-                        fingerprint.image(label, image.tobytes())
-                        packer.add(image, label)
-                    bar.update(len(indices))
-        splits[split] = packer.split()
-    return Dataset("shapes", class_names, **splits, fingerprint=fingerprint.hexdigest())
+    return class_names, {
+        split: (total, _split(spread(total, len(class_names), f"{split}_images"), size, seed, split))
+        for split, total in totals.items()
+    }
 
 
 def contact_sheet(
