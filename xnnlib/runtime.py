@@ -1,10 +1,14 @@
 """What this process runs on: device, names, versions, and the allocator's settings."""
 
+import ast
 import ctypes
 import ctypes.util
+import hashlib
+import json
 import platform
 import subprocess
 from importlib import metadata
+from pathlib import Path
 
 import torch
 
@@ -76,6 +80,60 @@ def commit() -> str:
         return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def code_digest(package: Path = Path(__file__).parent) -> str:
+    """The first 16 hex digits of the SHA-256 of the code that training imports.
+
+    Imports are followed from xnnlib.training through the package's files, inside functions too; xnnlib.report,
+    the functions `main` and what runs as a script do not count. Comments, docstrings and layout change nothing,
+    nor does the version of Python.
+    """
+    found, waiting = {}, ["training"]
+    while waiting:
+        module = waiting.pop()
+        if module in found or module.split(".")[0] in ("report", "__init__"):
+            continue
+        path = package / module.replace(".", "/")
+        tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_bytes())
+        tree.body = [node for node in tree.body if not _is_command_line(node)]
+        found[module] = _plain(tree)
+        waiting += [module.rpartition(".")[0]] if "." in module else []  # a package's own code runs first
+        waiting += _imported(tree, package)
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _imported(tree: ast.Module, package: Path) -> list[str]:
+    """The package's modules that the code imports, by their names below it: "model", "data.pack"."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # `from xnnlib.data import pack` may name a module or something in xnnlib.data.
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    below = [name.removeprefix(f"{package.name}.") for name in names if name.startswith(f"{package.name}.")]
+    paths = {name: package / name.replace(".", "/") for name in below}
+    return [name for name, path in paths.items() if path.is_dir() or path.with_suffix(".py").exists()]
+
+
+def _is_command_line(node: ast.stmt) -> bool:
+    if isinstance(node, ast.If):
+        return "__name__" in ast.unparse(node.test)
+    return isinstance(node, ast.FunctionDef) and node.name == "main"
+
+
+def _plain(node: object) -> object:
+    """The code as lists and dictionaries; not ast.dump, whose text is another one in each version of Python."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    given = dict(ast.iter_fields(node))
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        given["body"] = node.body[ast.get_docstring(node, clean=False) is not None :]
+    fields = {name: _plain(value) for name, value in given.items() if value not in (None, [])}
+    return [type(node).__name__, fields]
 
 
 def _processor_name() -> str:

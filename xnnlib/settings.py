@@ -6,7 +6,7 @@ error before any work.
 
 import argparse
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cached_property
 
 from xnnlib.errors import UserError, choose
@@ -17,7 +17,8 @@ SOURCES = ("shapes", "tiny-imagenet", "imagenet64", "folder")
 
 
 def _setting(default, help: str, at_least: float | None = None):
-    return field(default=default, metadata={"help": help, "at_least": at_least})
+    given = {"default_factory": type(default)} if isinstance(default, dict) else {"default": default}
+    return field(**given, metadata={"help": help, "at_least": at_least})
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Settings:
     block: str = _setting("standard", f"one of {', '.join(BLOCKS)}")
     seed: int = _setting(0, "of the weights and the augmentation", 0)
     recipe: str = _setting("paper", f"one of {', '.join(RECIPES)}")
-    recipe_changes: str = _setting("", "settings of the recipe to change, such as 'weight_decay=2e-4'")
+    recipe_changes: dict = _setting({}, "settings of the recipe to change, applied after scaling")
     epochs: int = _setting(55, "how many", 1)
     batch_size: int = _setting(256, "images a step, on all devices together", 1)
     crop: int = _setting(56, "rows and columns that the network sees", 14)
@@ -61,12 +62,12 @@ class Settings:
     @cached_property
     def routine(self) -> Recipe:
         """The recipe as it applies to the block, with its changes, in the budget that was asked for."""
-        plain = recipe_for(self.recipe, self.block)
-        recipe = plain.changed(self.recipe_changes)
-        for name in ("name", "epochs", "batch_size", "crop", "resize"):
-            if getattr(recipe, name) != getattr(plain, name):
+        recipe = recipe_for(self.recipe, self.block).scaled(self.epochs, self.batch_size, self.crop)
+        for name in self.recipe_changes:
+            choose("recipe_changes", name, [field.name for field in fields(recipe)])
+            if name in ("name", "epochs", "batch_size", "crop", "resize"):
                 raise UserError(f"recipe_changes sets {name}, which follows from the other parameters.")
-        return recipe.scaled(self.epochs, self.batch_size, self.crop)
+        return replace(recipe, **self.recipe_changes)
 
     @cached_property
     def network(self) -> NetworkSpec:
@@ -86,7 +87,7 @@ class Settings:
         return flags + [f"{name}={value}" for name, value in given.items() if not isinstance(value, bool)]
 
 
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_WORDS = {dict: "a mapping", int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 NAMES = tuple(parameter.name for parameter in fields(Settings))
 
 
@@ -134,6 +135,8 @@ def from_arguments(arguments: list[str] | None, program: str, description: str) 
     """Settings from a command line. Raises UserError on an option that there is not."""
     parser = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
     for parameter in fields(Settings):
+        if parameter.default is MISSING:
+            continue
         kind, text = type(parameter.default), parameter.metadata["help"]
         if kind is bool:
             parser.add_argument(_option(parameter.name), action="store_true", help=text)
@@ -158,7 +161,7 @@ def _option(name: str) -> str:
 
 
 def _check(parameter, value) -> None:
-    kind, name = type(parameter.default), parameter.name
+    kind, name = dict if parameter.default is MISSING else type(parameter.default), parameter.name
     accepted = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{name} is {value!r}; it must be {_WORDS[kind]}.")

@@ -58,6 +58,7 @@ class Trainer:
             "device": runtime.describe_device(self.device, distributed.world_size()),
             "versions": runtime.versions(),
             "commit": runtime.commit(),
+            "code": runtime.code_digest(),
         }
         saved = checkpoints.load_checkpoint(self.run_dir)
         place = saved["state"]["place"] if saved else {"epoch": 0, "step": 0}
