@@ -7,6 +7,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -82,12 +83,13 @@ def commit() -> str:
         return "unknown"
 
 
+@cache
 def code_digest(package: Path = Path(__file__).parent) -> str:
     """The first 16 hex digits of the SHA-256 of the code that training imports.
 
-    Imports are followed from xnnlib.training through the package's files, inside functions too; xnnlib.report,
-    the functions `main` and what runs as a script do not count. Comments, docstrings and layout change nothing,
-    nor does the version of Python.
+    Imports are followed from xnnlib.training through the package's files, inside functions too.
+    xnnlib.report, the functions `main` and what runs as a script do not count. Comments, docstrings and
+    layout change nothing, nor does the version of Python.
     """
     found, waiting = {}, ["training"]
     while waiting:
@@ -124,7 +126,7 @@ def _is_command_line(node: ast.stmt) -> bool:
 
 
 def _plain(node: object) -> object:
-    """The code as lists and dictionaries; not ast.dump, whose text is another one in each version of Python."""
+    """The code as lists and dictionaries: the text of ast.dump depends on the version of Python."""
     if isinstance(node, list):
         return [_plain(item) for item in node]
     if not isinstance(node, ast.AST):
