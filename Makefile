@@ -5,10 +5,11 @@ PYTHON ?= python3
 SNAKEMAKE_ARGS ?=
 # What to do with trained runs that are stale: keep or retrain. Nothing: quick trains them again, others ask.
 STALE ?=
-# The archive or folder of images for `make verify`.
+# The archive or folder of images for `make verify`; the time that `make benchmark` may take.
 DATA ?=
+MINUTES ?=
 # The shell reads these from the environment, "$$DATA", so that spaces and quotes in them do no harm.
-export PROFILE STALE DATA PYTHON
+export PROFILE STALE DATA MINUTES PYTHON
 
 SHELL := /bin/bash
 BIN := $(CURDIR)/.venv/bin
@@ -37,8 +38,8 @@ reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|paper, 
 status: $(STAMP)  ## which runs of each profile are there, stale or missing, and why
 	@python tools/status.py
 
-benchmark: $(STAMP)  ## training speed on this machine
-	@python benchmarks/benchmark.py
+benchmark: $(STAMP)  ## training speed on this machine, within MINUTES
+	@python benchmarks/benchmark.py $${MINUTES:+--minutes "$$MINUTES"}
 
 book: $(STAMP)  ## build the book from the committed records
 	@jupyter-book build . --quiet
