@@ -71,7 +71,8 @@ rule train:
     shell:
         "mkdir -p {BUILD}/logs {params.run} && trap 'rm -f {params.log}.progress' EXIT && "
         'echo "Training {wildcards.block}, seed {wildcards.seed}; see {params.run}/epochs.csv" && '
-        "OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-{threads}}} papermill notebooks/train.ipynb {params.log}.ipynb -k python3 --no-progress-bar"
+        "OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-{threads}}} TQDM_NCOLS=100 "
+        "papermill notebooks/train.ipynb {params.log}.ipynb -k python3 --no-progress-bar"
         " --log-level WARNING --stderr-file {params.log}.progress -y {params.values:q}"
         " -p block {wildcards.block} -p seed {wildcards.seed} -p run_dir {params.run}"
         " && python tools/drop_progress.py {params.log}.ipynb && mv {params.log}.ipynb {output}"

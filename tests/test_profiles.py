@@ -1,5 +1,6 @@
 """The one list of runs, and what is said of mistakes in it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,6 @@ def test_profiles_of_this_project_are_those_of_its_records():
         ("runs", "plain: {1: 2, blocks: [se], seeds: [0]}\n", "profiles/runs.yaml: plain has a name"),
         ("runs", "plain: {blocks: [se], seeds: [0], parameters: {widht: 1}}\n", "Did you mean 'width'?"),
         ("runs", "plain: {blocks: [se], seeds: [0], parameters: {seed: 1}}\n", "seed follows from"),
-        ("runs", "1_2: {blocks: [se], seeds: [0]}\n", "the name 12 is not text to YAML; put it in quotes"),
-        ("runs", "my plain: {blocks: [se], seeds: [0]}\n", "the name 'my plain' does not do"),
-        ("runs", "../plain: {blocks: [se], seeds: [0]}\n", "the name '../plain' does not do"),
     ],
     ids=str,
 )
@@ -104,8 +102,14 @@ def test_mistakes_are_one_line_that_names_the_file(project, file, text, told):
     assert told in str(error.value)
 
 
-def test_mistake_in_one_profile_leaves_the_others(project):
+@pytest.mark.parametrize(
+    "name, told",
+    [("1_2", "12 is not text to YAML"), ("my plain", "'my plain' does not"), ("../x", "'../x' does not")],
+)
+def test_name_that_makes_no_folder_is_refused_and_leaves_the_others(project, name, told):
     with open(project / "profiles/runs.yaml", "a") as runs:
-        runs.write("broken: {blocks: [sse], seeds: [0]}\n")
-    assert profile_names(project) == ["plain", "changed", "broken"]
-    assert load_profile(project, "changed").blocks == ["se"]
+        runs.write(f"{name}: {{base: plain, blocks: [se], seeds: [0]}}\n")
+    *others, last = profile_names(project)
+    assert [load_profile(project, other).name for other in others] == ["plain", "changed"]
+    with pytest.raises(UserError, match=f"^profiles/runs.yaml: the name {re.escape(told)}"):
+        load_profile(project, last)

@@ -64,18 +64,18 @@ class Profile(BaseModel):
 
 def profile_names(root: Path = Path()) -> list[str]:
     """The names in profiles/runs.yaml of the project in `root`. Raises UserError if it cannot be read."""
-    names = list(_read(root, RUNS))
-    for name in names:
-        if not isinstance(name, str):
-            raise UserError(f"{RUNS}: the name {name!r} is not text to YAML; put it in quotes.")
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII) or name == "runs":
-            raise UserError(f"{RUNS}: the name {name!r} does not do; use letters, digits, '.', '_' and '-'.")
-    return names
+    return list(_read(root, RUNS))
 
 
 def load_profile(root: Path, name: str) -> Profile:
     """One profile. Raises UserError, `profiles/...: what, what to do`, on all that is wrong with it."""
-    choose(f"{RUNS}: profile", name, profile_names(root))
+    names = profile_names(root)
+    if name not in names:
+        choose(f"{RUNS}: profile", name, map(str, names))
+    if not isinstance(name, str):
+        raise UserError(f"{RUNS}: the name {name!r} is not text to YAML; put it in quotes.")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII) or name == "runs":
+        raise UserError(f"{RUNS}: the name {name!r} does not do; use letters, digits, '.', '_' and '-'.")
     entry, where = _read(root, RUNS)[name], f"{RUNS}: {name}"
     if not isinstance(entry, dict):
         raise UserError(f"{where} is {entry!r}; it must have `blocks` and `seeds`.")
