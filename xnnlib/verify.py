@@ -14,7 +14,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from xnnlib import records, runtime
-from xnnlib.bundles import CHECKSUMS
 from xnnlib.data import Dataset, load_dataset
 from xnnlib.epochs import evaluate
 from xnnlib.errors import UserError
@@ -23,6 +22,8 @@ from xnnlib.records import Run
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES, Recipe
 from xnnlib.training import load_trained
+
+CHECKSUMS = "SHA256SUMS"  # one line a file, `<SHA-256>  <name>`, as `sha256sum -c` reads it
 
 # What may be between the record and an evaluation of the shipped weights, which are stored in half precision
 # and which another device rounds differently. Rounding trained weights at random to that precision moved the
