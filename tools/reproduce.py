@@ -57,9 +57,8 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
         pack = [sys.executable, "tools/pack_data.py", profile.name]
         # With nothing to train, data that is not there just cannot be compared.
         quiet = None if missing or stale == "retrain" else subprocess.DEVNULL
-        packed = subprocess.run(pack, stderr=quiet).returncode
-        if packed and missing:
-            raise UserError(f"the data of {profile.name} cannot be packed; see above.")
+        if subprocess.run(pack, stderr=quiet).returncode and quiet is None:
+            sys.exit(2)  # it has said why
         found = statuses(profile)
     old = [run for run, text in found.items() if text.startswith(STALE)]
     if old and not stale and profile.name != "quick":
