@@ -116,7 +116,7 @@ def test_trainings_share_a_processor_but_no_gpu(project, gpu):
         assert second[0] < first[1]
 
 
-@pytest.mark.parametrize("killed", ["snakemake", "everything but snakemake"])
+@pytest.mark.parametrize("killed", ["snakemake", "everything but snakemake", "Ctrl-C"])
 def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, killed):
     (project / "wait").write_text("se")
     first = start(project, "quick", "")
@@ -128,6 +128,11 @@ def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, kill
         assert second.returncode == 2
         os.kill(session, signal.SIGKILL)
         assert first.wait(120) == 128 + signal.SIGKILL
+        assert not _processes(session)
+    elif killed == "Ctrl-C":
+        first.send_signal(signal.SIGINT)
+        assert "stopped; the same command goes on from there" in first.communicate(timeout=120)[0]
+        assert first.returncode == 128 + signal.SIGINT
         assert not _processes(session)
     else:
         first.kill()
