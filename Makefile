@@ -5,13 +5,15 @@ PYTHON ?= python3
 SNAKEMAKE_ARGS ?=
 # What to do with trained runs that are stale: keep or retrain. Nothing: quick trains them again, others ask.
 STALE ?=
-# Which campaign: a list of runs.
-LIST ?= profiles/campaign.yaml
+# The archive or folder of images for `make verify`; the time that `make benchmark` may take.
+DATA ?=
+MINUTES ?=
+# The shell reads these from the environment, "$$DATA", so that spaces and quotes in them do no harm.
+export PROFILE STALE DATA MINUTES PYTHON
 
 SHELL := /bin/bash
 BIN := $(CURDIR)/.venv/bin
 STAMP := .venv/.installed
-BOOK_PROFILE = $(shell sed -n 's/^ *paper_profile: *//p' _config.yml)
 REPORTS := $(addprefix notebooks/,design.ipynb results.ipynb implementation.ipynb explore.ipynb)
 
 # A process of tests for each core, at most four: each takes 1 GB.
@@ -23,36 +25,21 @@ export XNNLIB_CACHE := $(CURDIR)/.cache
 # thousands of modules again where images of containers forbid it.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup reproduce status dag campaign benchmark book pdf verify release figures test lint format clean
+.PHONY: help setup reproduce status dag benchmark book pdf verify release figures check test lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 setup: $(STAMP)  ## make the environment in .venv (PYTHON=python3)
 
-reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|tenth|paper)
-	@python tools/reproduce.py "$(PROFILE)" "$(STALE)" $(SNAKEMAKE_ARGS)
-	@# A dry run, or one for a single file, may leave none of these.
-	@test ! -f _build/$(PROFILE)/summary.txt || { echo && cat _build/$(PROFILE)/summary.txt && echo; }
-	@case "$(PROFILE)" in \
-	    quick) echo "The quick profile on the embedded data: not the paper's result." ;; \
-	    paper) ;; \
-	    *) echo "The $(PROFILE) profile: not the paper's full-scale result." ;; \
-	esac
-	@test ! -f _build/$(PROFILE)/_build/html/index.html || echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
+reproduce: $(STAMP)  ## train, draw, build the book (PROFILE=quick|small|paper, or an experiment of profiles/runs.yaml)
+	@python tools/reproduce.py "$$PROFILE" "$$STALE" $(SNAKEMAKE_ARGS)
 
-status: $(STAMP)  ## what is stale in each profile and campaign, and why
+status: $(STAMP)  ## which runs of each profile are there, stale or missing, and why
 	@python tools/status.py
 
-campaign: $(STAMP)  ## the runs of LIST (all at full scale), in order, within MINUTES; goes on where it stopped
-	@python tools/campaign.py $(LIST) $(if $(MINUTES),--minutes $(MINUTES))
-
-benchmark: $(STAMP)  ## training speed here, in three parts, within MINUTES; goes on where it stopped
-	@# The parts share the time, of which bash counts the seconds. One with rows that failed (1) does not stop the next.
-	@for part in throughput steps layers; do \
-	    python benchmarks/$$part.py $(if $(MINUTES),--minutes $$(awk "BEGIN { print $(MINUTES) - $$SECONDS / 60 }")) \
-	        || { status=$$?; test $$status = 1 || exit $$status; }; \
-	done; exit $${status:-0}
+benchmark: $(STAMP)  ## training speed on this machine, within MINUTES
+	@python benchmarks/benchmark.py $${MINUTES:+--minutes "$$MINUTES"}
 
 book: $(STAMP)  ## build the book from the committed records
 	@jupyter-book build . --quiet
@@ -63,12 +50,12 @@ pdf: book  ## the paper in two columns, which the book links to: _build/pdf/pape
 	@echo "The paper: $(CURDIR)/_build/pdf/paper.pdf"
 
 verify: $(STAMP)  ## evaluate the shipped weights again (PROFILE=small DATA=archive or folder)
-	@python -m xnnlib.verify results/$(PROFILE) $(if $(DATA),--data-root $(DATA))
+	@python -m xnnlib.verify "results/$$PROFILE" $${DATA:+--data-root "$$DATA"}
 
 release: $(STAMP)  ## one archive: book, PDF, records, weights, notebooks, checksums
 	@# From nothing: a book that is built over an older one has other addresses for its style sheets.
 	@rm -rf _build/release && jupyter-book build . --quiet --path-output _build/release
-	@python tools/release.py $(BOOK_PROFILE) $$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+	@python tools/release.py
 
 figures: $(STAMP)  ## draw figures/ and the report notebooks again, from the committed records
 	@jupyter execute --inplace --kernel_name=python3 $(REPORTS)
@@ -77,12 +64,15 @@ figures: $(STAMP)  ## draw figures/ and the report notebooks again, from the com
 dag: $(STAMP)  ## draw the graph of the steps for the book again
 	@python tools/draw_graph.py
 
+check: lint  ## before a commit, in a minute: ruff, and the tests that are not marked slow
+	@pytest $(PARALLEL) --dist worksteal -m "not slow" -q
+
 test: lint  ## pytest, nbval on every notebook, a cold book build with warnings as errors, its pages and PDF
 	@pytest $(PARALLEL) --dist worksteal
 	@rm -rf _build/test && mkdir -p _build/test && cp -R figures _build/test/figures
 	@pytest $(PARALLEL) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 $(REPORTS)
 	@diff -r figures _build/test/figures || { echo "error: the notebooks draw other figures; run: make figures" >&2; exit 1; }
-	@XNNLIB_TINY=1 pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/train.ipynb
+	@pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/train.ipynb
 	@jupyter-book build . --all -W --keep-going --quiet --path-output _build/test
 	@XNNLIB_BOOK=_build/test/_build/html pytest $(PARALLEL) --dist worksteal tests/check_pages.py tests/check_pdf.py
 
@@ -98,10 +88,10 @@ clean:  ## remove what was built: the book, the caches, the quick runs (not .ven
 	rm -rf _build .cache .snakemake .pytest_cache .ruff_cache results/quick
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	    echo "error: $(PYTHON) is missing or older than Python 3.11; name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "error: $$PYTHON is missing or older than Python 3.11; name another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@echo "Making the environment .venv: some 160 packages, about two minutes"
-	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; install its venv package" >&2; exit 1; }
+	@"$$PYTHON" -m venv .venv || { echo "error: $$PYTHON cannot make a virtual environment; install its venv package" >&2; exit 1; }
 	@# Compiling each of 20,000 modules costs as much as all the rest; Python compiles those that it imports.
 	@set -o pipefail; python -m pip install --no-compile -c constraints.txt -e '.[paper,test]' 2>.venv/pip.log \
 	    | awk '/^Collecting/ { if (++n % 20 == 0) print "  found", n } /^Installing collected/ { print "  installing", NF - 3, "packages" } { fflush() }' \

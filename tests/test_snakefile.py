@@ -1,4 +1,4 @@
-"""The graph of jobs, on a project whose steps take no time: what runs, what does not, and how it goes on."""
+"""`make reproduce` on a project whose steps take no time: what runs, what does not, and how it resumes."""
 
 import os
 import re
@@ -10,23 +10,20 @@ from pathlib import Path
 
 import pytest
 from draw_graph import FOLDER, NAME, draw, rule_graph
-from staleness import Profile
-from tiny_project import environment, make_everything, make_project
+from tiny_project import environment, leave_runs, make_project
 
 from xnnlib.report.style import saved_digest
 
 ROOT = Path(__file__).resolve().parents[1]
-
+BLOCKS = {"standard", "se", "se_cond"}
 
 # Each start of Snakemake takes seconds: a test here sees as much as it can of one.
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def project(tmp_path):
-    """With its data packed, so that no test waits for that."""
-    make_project(tmp_path)
-    make_everything(tmp_path, only="data")
-    return tmp_path
+    return make_project(tmp_path)
 
 
 def start(project, *arguments) -> subprocess.Popen:
@@ -43,76 +40,108 @@ def reproduce(project, *arguments) -> tuple[int, str, set[str]]:
     return process.returncode, printed, set((project / "calls").read_text().split())
 
 
-def test_a_failing_run_stops_nothing_else_and_then_only_what_is_missing_is_made(project):
+def test_failing_run_stops_no_other_and_then_only_what_is_missing_is_made(project):
     (project / "fail").write_text("se")
     status, printed, made = reproduce(project, "quick", "")
     assert status == 1
     assert "not trained: se-seed0, see _build/quick/logs/se-seed0.ipynb" in printed
-    assert made == {"standard", "se", "design", "implementation"}
+    assert made == BLOCKS | {"design", "implementation"}
+    assert not (project / "results/quick/SHA256SUMS").exists()
 
     (project / "fail").unlink()
-    assert reproduce(project, "quick", "", "results/quick/se-seed0/train.ipynb")[::2] == (0, {"se"})
-    assert reproduce(project, "quick", "")[::2] == (0, {"results", "book"})
+    status, printed, made = reproduce(project, "quick", "")
+    assert (status, made) == (0, {"se", "results", "book"})
+    assert "not the paper's result" in printed and "Top-1" in printed
+    assert "se-seed0/record.json" in (project / "results/quick/SHA256SUMS").read_text()
 
 
-def test_a_change_of_the_code_makes_its_runs_and_what_reads_them_again_and_a_time_stamp_nothing(project):
-    make_everything(project)
-    for file in (project / "xnnlib").rglob("*.py"):
-        os.utime(file)
-    (project / "xnnlib/training.py").write_text("import torch\n\n\ndef fit():\n    return 2\n")
-    options = ("--cores", "4", "--set-threads", "train=1")
-    assert reproduce(project, "quick", "", *options)[::2] == (0, {"standard", "se", "results", "book"})
-    for name in ("record.json", "train.ipynb"):
-        assert (project / "_build/quick/replaced/se-seed0" / name).exists()
-    assert {text for _, text in Profile("quick", project).status()} == {"up to date"}
-    # No two trainings share a GPU, whatever the number of cores.
-    first, second = sorted(_numbers(line) for line in _text(project / "trainings").splitlines())
-    assert first[1] <= second[0]
+def test_fresh_clone_trains_nothing(project):
+    leave_runs(project, "quick")
+    (project / "results/quick/SHA256SUMS").write_text("as committed")
+    for file in (project / "results").rglob("*"):
+        os.utime(file, (1, 1))
+    assert reproduce(project, "quick", "keep")[::2] == (0, {"design", "results", "implementation", "book"})
+    assert (project / "results/quick/SHA256SUMS").read_text() == "as committed"
+    for name in ("train", "design"):
+        (project / f"notebooks/{name}.ipynb").write_text('{"cells": []}')
+    (project / "notebooks/implementation.ipynb").touch()
+    assert reproduce(project, "quick", "keep")[2] == {"design", "book"}
 
 
-def test_trained_runs_of_another_profile_are_kept_until_it_is_said_what_to_do_with_them(project):
-    (project / "profiles/runs.yaml").write_text("small:\n  blocks: [standard, se]\n  seeds: [0]\n")
-    (project / "profiles/quick.yaml").rename(project / "profiles/small.yaml")
-    make_everything(project, "small")
-    (project / "xnnlib/training.py").write_text("def fit():\n    return 2\n")
-    (project / "results/small/standard-seed0/record.json").unlink()
-    status, printed, made = reproduce(project, "small", "")
+def test_code_change_reruns_dependents(project):
+    leave_runs(project, "quick", code="older")
+    leave_runs(project, "quick", below="prepared/results")
+    status, _, made = reproduce(project, "quick", "")
+    assert (status, made) == (0, BLOCKS | {"design", "results", "implementation", "book"})
+    assert (project / "_build/quick/replaced/se-seed0/record.json").exists()
+
+
+def test_stale_runs_of_other_profiles_are_kept_until_told(project):
+    # Without its quotes this name is a number to YAML, and to Snakemake.
+    runs = '"1_2": {base: quick, blocks: [standard, se], seeds: [0], parameters: {width: 0.5}}\n'
+    (project / "profiles/runs.yaml").write_text(runs)
+    leave_runs(project, "1_2", code="older")
+    for file in ("record.json", "train.ipynb"):
+        (project / "results/1_2/standard-seed0" / file).unlink()
+    status, printed, made = reproduce(project, "1_2", "")
     assert (status, made) == (2, set())
-    assert printed == (
-        "error: results/small holds trained runs that are stale: se-seed0 (`make status` says why); "
-        "add STALE=keep to go on with them, or STALE=retrain to train anew.\n"
+    assert (
+        "error: results/1_2 holds trained runs that are stale: se-seed0 (`make status` says why); " in printed
     )
 
     # Slurm is not needed to see what it would be asked for.
-    status, printed, _ = reproduce(project, "small", "keep", "-n", "--workflow-profile", "profiles/slurm")
+    slurm = ("-n", "--workflow-profile", "profiles/slurm")
+    status, printed, _ = reproduce(project, "1_2", "retrain", *slurm)
     assert status == 0
-    (job,) = printed.split("rule train:")[1:]
-    assert "wildcards: block=standard, seed=0" in job
+    assert "To train anew: se-seed0; to train: standard-seed0" in printed
+    assert "this profile has no book" in printed and "rule book" not in printed
+    (job,) = printed.split("rule train:")[1:] or [""]
     resources = job.split("resources:")[1].splitlines()[0]
     assert "gpu=1" in resources and "cpus_per_task=8" in resources and "runtime=720" in resources
+    assert (project / "results/1_2/se-seed0/train.ipynb").exists()
 
-    _, printed, _ = reproduce(project, "small", "retrain", "-n")
-    assert re.search(r"updated input files:\s+train", printed)
-    assert (project / "results/small/se-seed0/train.ipynb").exists()
+    assert "STALE 'yes' is unknown; choose one of keep, retrain" in reproduce(project, "1_2", "yes")[1]
 
 
-def test_after_a_kill_nothing_is_left_and_the_same_command_goes_on(project):
+@pytest.mark.parametrize("gpu", [0, 1])
+def test_trainings_share_a_processor_but_no_gpu(project, gpu):
+    command = [sys.executable, "-m", "snakemake", "--nolock", "--cores", "3", "--resources", "gpu=1"]
+    command += ["--config", "results=results/quick", f"gpu={gpu}", "--until", "train"]
+    subprocess.run(command, cwd=project, env=environment(project), check=True)
+    lines = (project / "trainings").read_text().splitlines()
+    first, second, third = sorted([float(number) for number in line.split()] for line in lines)
+    if gpu:
+        assert first[1] <= second[0] and second[1] <= third[0]
+    else:
+        assert second[0] < first[1]
+
+
+@pytest.mark.parametrize("killed", ["snakemake", "everything but snakemake", "Ctrl-C"])
+def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, killed):
     (project / "wait").write_text("se")
     first = start(project, "quick", "")
     wait_for(lambda: "se\n" in _text(project / "calls"))
-    second = start(project, "quick", "")
-    assert f".snakemake is in use by process {first.pid}" in second.communicate(timeout=120)[0]
-    assert second.returncode == 2
-
-    (snakemake,) = _children(first.pid)
-    os.kill(snakemake, signal.SIGKILL)
-    assert "Snakemake was killed; the same command goes on" in first.communicate(timeout=120)[0]
-    assert first.returncode == 137
-    wait_for(lambda: not [pid for pid in _all_processes() if _session(pid) == snakemake])
-
+    session = int((project / ".snakemake/session").read_text())
+    if killed == "snakemake":
+        second = start(project, "quick", "")
+        assert f"in use by process {first.pid}" in second.communicate(timeout=120)[0]
+        assert second.returncode == 2
+        os.kill(session, signal.SIGKILL)
+        assert first.wait(120) == 128 + signal.SIGKILL
+        assert not _processes(session)
+    elif killed == "Ctrl-C":
+        first.send_signal(signal.SIGINT)
+        assert "stopped; the same command goes on from there" in first.communicate(timeout=120)[0]
+        assert first.returncode == 128 + signal.SIGINT
+        assert not _processes(session)
+    else:
+        first.kill()
+        first.wait()
+        assert _processes(session)
     (project / "wait").unlink()
     status, _, made = reproduce(project, "quick", "")
     assert status == 0 and "se" in made
+    assert not _processes(session)
     assert (project / "_build/quick/_build/html/index.html").exists()
 
 
@@ -135,25 +164,11 @@ def _text(file: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
-def _numbers(line: str) -> list[float]:
-    return [float(number) for number in line.split()]
-
-
-def _all_processes() -> list[int]:
-    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
-
-
-def _stat(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ["Z", "0", "0", "0"]
-
-
-def _children(pid: int) -> list[int]:
-    return [child for child in _all_processes() if _stat(child)[1] == str(pid)]
-
-
-def _session(pid: int) -> int:
-    state, _, _, session = _stat(pid)[:4]
-    return 0 if state == "Z" else int(session)
+def _processes(session: int) -> list[int]:
+    """The living processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        fields = re.sub(r".*\) ", "", _text(stat)).split()
+        if fields and fields[0] != "Z" and fields[3] == str(session):
+            found.append(int(stat.parent.name))
+    return found

@@ -1,83 +1,118 @@
-"""What `make status` prints of a tiny project."""
+"""Which runs are stale, and what `make status` says of them."""
 
 import json
+import os
+from dataclasses import replace
 
 import pytest
-from status import main
-from tiny_project import leave_record, make_everything, make_project
+import status
+from status import main, run_status
+from tiny_project import leave_run, leave_runs, make_project
 
-PAPER = "paper:\n  blocks: [se]\n  seeds: [0, 1]\n"
-# A run of a profile, one that only the list has, and one that was not begun.
-CAMPAIGN = """\
-- {results: quick, base: quick, blocks: [se], seeds: [0, 1]}
-- {results: wide, base: quick, blocks: [se], seeds: [0], parameters: {width: 2}}
-"""
+from xnnlib.settings import Settings
+
+SETTINGS = Settings(block="se", num_classes=10, epochs=3, batch_size=32, run_dir="results/quick/se-seed0")
+
+
+@pytest.fixture
+def run(tmp_path):
+    leave_run(tmp_path, SETTINGS)
+    return tmp_path
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    make_project(tmp_path)
-    make_everything(tmp_path)
-    with open(tmp_path / "profiles/runs.yaml", "a") as plan:
-        plan.write(PAPER)
-    (tmp_path / "profiles/paper.yaml").write_text("dataset: shapes\n")
-    (tmp_path / "profiles/campaign.yaml").write_text("[]\n")
-    (tmp_path / "profiles/campaign-small.yaml").write_text(CAMPAIGN)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(make_project(tmp_path))
+    leave_runs(tmp_path, "quick")
     return tmp_path
 
 
-def printed(capsys) -> list[str]:
-    assert main() == 0
-    return capsys.readouterr().out.splitlines()
+def change_record(run, **values):
+    record = json.loads((run / "record.json").read_text()) | values
+    (run / "record.json").write_text(json.dumps(record))
 
 
-def test_every_profile_is_printed(project, capsys):
-    images = project / "xnnlib/images.py"
-    images.write_text(images.read_text().replace("0", "1"))
-    lines = printed(capsys)
-    assert lines[:2] == ["quick:", "  data             stale: xnnlib.images changed"]
-    assert lines[-3] == "paper: nothing made yet"
+def test_run_just_made_is_up_to_date(run):
+    assert run_status(run, SETTINGS, "abc") == "up to date"
 
 
-def test_of_a_campaign_the_runs_are_printed_that_no_profile_has(project, capsys):
-    assert printed(capsys)[-2:] == [
-        "profiles/campaign.yaml: 0 of 0 runs complete",
-        "profiles/campaign-small.yaml: 1 of 3 runs complete",
-    ]
-    run = project / "results/wide/se-seed0"
-    run.mkdir(parents=True)
-    assert printed(capsys)[-1].split(maxsplit=1) == ["wide/se-seed0", "missing"]
-    leave_record(run)
-    (run / "train.ipynb").write_text("{}")
-    told = "up to date as far as is known: what it was made from was not noted"
-    assert printed(capsys)[-2:] == [
-        "profiles/campaign-small.yaml: 2 of 3 runs complete",
-        f"  {'wide/se-seed0':38} {told}",
-    ]
-    note = json.loads((project / "results/quick/se-seed0/inputs.json").read_text())
-    (run / "inputs.json").write_text(json.dumps(note))
-    assert printed(capsys)[-1].split(maxsplit=1) == ["wide/se-seed0", "up to date"]
-    layers = project / "xnnlib/layers.py"
-    layers.write_text(layers.read_text().replace("gate = 1", "gate = 2"))
-    assert printed(capsys)[-1].split(maxsplit=1) == ["wide/se-seed0", "stale: xnnlib.model changed"]
+def test_time_stamps_make_nothing_stale(run):
+    for file in run.iterdir():
+        os.utime(file, (2e9, 2e9))
+    assert run_status(run, SETTINGS, "abc") == "up to date"
 
 
 @pytest.mark.parametrize(
-    "file, text, told",
+    "changes, told",
     [
-        ("xnnlib/layers.py", "def broken(", "was never closed"),
-        ("xnnlib/layers.py", "import xnnlib.gone", "xnnlib.gone is im"),
-        ("profiles/campaign.yaml", "{}", "is no list of entries"),
-        ("profiles/campaign.yaml", None, "is missing"),
-        ("profiles/runs.yaml", None, "runs.yaml"),
+        ({"epochs": 4}, "epochs was 3, is 4"),
+        ({"expansion": 2}, "expansion was 4, is 2"),
+        ({"recipe_changes": {"momentum": 0.8}}, "momentum was 0.9, is 0.8"),
+        ({"hold_out": True}, "hold_out was False, is True"),
     ],
-    ids=str,
 )
-def test_a_file_that_cannot_be_read_is_one_line(project, capsys, file, text, told):
-    (project / file).unlink()
-    if text is not None:
-        (project / file).write_text(text)
+def test_changed_parameter_makes_a_run_stale(run, changes, told):
+    assert told in run_status(run, replace(SETTINGS, **changes))
+
+
+def test_other_data_makes_a_run_stale(run):
+    assert run_status(run, SETTINGS, "other") == "stale: the data changed"
+
+
+def test_code_change_makes_only_runs_with_a_digest_stale(run, monkeypatch):
+    monkeypatch.setattr(status, "code_digest", lambda: "other")
+    assert run_status(run, SETTINGS) == "stale: the code changed"
+    record = json.loads((run / "record.json").read_text())
+    del record["code"]
+    (run / "record.json").write_text(json.dumps(record))
+    assert run_status(run, SETTINGS) == f"made by older code, commit {record['commit'][:7]}"
+
+
+def test_device_without_bfloat16_makes_no_run_stale(run):
+    record = json.loads((run / "record.json").read_text())
+    change_record(run, recipe=record["recipe"] | {"precision": "float32"})
+    assert run_status(run, SETTINGS) == "up to date"
+
+
+@pytest.mark.parametrize("checkpoint", ["checkpoint.pt", "checkpoint-previous.pt"])
+def test_untrained_runs_say_how_far_they_are(run, checkpoint):
+    (run / "record.json").unlink()
+    assert run_status(run, SETTINGS) == "missing"  # nothing to resume from
+    (run / checkpoint).touch()
+    assert run_status(run, SETTINGS) == "interrupted in epoch 4"
+    (run / "epochs.csv").unlink()
+    assert run_status(run, SETTINGS) == "interrupted in epoch 1"
+
+
+def test_diverged_and_damaged_runs_are_said_to_be_so(run):
+    diverged = {"epoch": 2, "step": 3, "steps_per_epoch": 9, "learning_rate": 0.1, "checkpoint": None}
+    change_record(run, complete=False, diverged=diverged)
+    assert run_status(run, SETTINGS) == "diverged"
+    (run / "record.json").write_text("{")
+    assert "damaged" in run_status(run, SETTINGS)
+
+
+def test_each_state_is_a_line_and_names_its_runs(project, capsys):
+    change_record(project / "results/quick/se-seed0", code="other")
+    assert main() == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"{'quick':20}    2  up to date (standard-seed0, se_cond-seed0)",
+        f"{'quick':20}    1  stale: the code changed (se-seed0)",
+    ]
+
+
+def test_broken_profile_hides_no_other(project, capsys):
+    with open(project / "profiles/runs.yaml", "a") as runs:
+        runs.write("gone: {blocks: [se], seeds: [0]}\nbroken: {blocks: [sse], seeds: [0]}\n")
     assert main() == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    printed = capsys.readouterr()
+    assert "up to date" in printed.out
+    first, second = printed.err.splitlines()
+    assert first.startswith("error: profiles/gone.yaml is missing")
+    assert second.startswith("error: profiles/runs.yaml: broken")
+
+
+def test_list_that_cannot_be_read_is_one_line(project, capsys):
+    (project / "profiles/runs.yaml").unlink()
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("error: profiles/runs.yaml is missing")

@@ -3,23 +3,25 @@
 import sys
 from pathlib import Path
 
-import yaml
-
 from xnnlib import UserError, load_images
-from xnnlib.settings import from_mapping
+from xnnlib.files import write_atomically
+from xnnlib.profiles import load_profile
 
 
 def main(name: str) -> int:
-    """What a run of the profile loads, loaded as a run does; 2 if it cannot be."""
-    profile = Path("profiles", f"{name}.yaml")
+    """Load what a run of the profile loads and tell it, in _build/<name>/data.txt too; 2 if it cannot be."""
     try:
-        images = load_images(from_mapping(yaml.safe_load(profile.read_text(encoding="utf-8")), profile))
+        images = load_images(next(iter(load_profile(Path(), name).runs().values())))
+        told = (
+            f"{images.name}: {len(images.class_names)} classes\n"
+            f"{len(images.train):,} training and {len(images.val):,} validation images\n"
+            f"fingerprint: {images.fingerprint}\n"
+        )
+        write_atomically(Path("_build", name, "data.txt"), lambda file: file.write(told.encode()))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{images.name}: {len(images.class_names)} classes")
-    print(f"{len(images.train):,} training and {len(images.val):,} validation images")
-    print(f"fingerprint: {images.fingerprint}")
+    print(told, end="")
     return 0
 
 

@@ -1,48 +1,57 @@
 """Assemble one archive of everything that a reader needs to check the paper: `make release`.
 
-It holds the built book with its PDF, the records and weights of the profile shown, the records of the one
-beside it and of the campaigns, the notebooks and the licences. Built twice from the same commit, in whatever
-folder, it has the same bytes.
+It holds the built book with its PDF, the records and weights in results/, the notebooks and the licences.
+Built twice from the same commit, in whatever folder, it has the same bytes.
 """
 
 import hashlib
-import sys
+import tomllib
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-
-from xnnlib.bundles import write_bundle
-from xnnlib.campaign import LISTS
-from xnnlib.records import EPOCHS, RECORD
-from xnnlib.report import BESIDE
-from xnnlib.report.campaign import load_campaign
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "_build" / "release" / "_build" / "html"
-FOLDERS = ("notebooks", "figures", "profiles")
-LEFT_OUT = {"__pycache__", ".buildinfo"}  # Sphinx's note changes with folders that are not shown
+FOLDERS = ("notebooks", "figures", "profiles", "results")
 FILES = ("LICENSE", "LICENSE-TEXT", "CITATION.cff", "README.md", "references.bib", "constraints.txt")
+# Sphinx's note changes with folders that are not shown; quick runs are each reader's own.
+LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", ".buildinfo", ".lock", "quick"}
 
 
-def contents(profile: str) -> dict[str, Path]:
+def write_bundle(path: Path, files: Mapping[str, Path]) -> None:
+    """Zip `files`, by their names in the archive, into a folder named after the archive, with SHA256SUMS."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checksums = ""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, file in sorted(files.items()):
+            content = file.read_bytes()
+            checksums += f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+            archive.writestr(_entry(f"{path.stem}/{name}"), content)
+        archive.writestr(_entry(f"{path.stem}/SHA256SUMS"), checksums)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)  # of 1980, the earliest time that a zip can hold
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.create_system = 3  # Unix, for the permissions
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def contents(root: Path = ROOT, book: Path = BOOK) -> dict[str, Path]:
     """Every file of the release by its name in the archive."""
-    shown = (f"results/{profile}", f"results/{BESIDE}")
-    folders = {"book": BOOK} | {name: ROOT / name for name in (*FOLDERS, *shown)}
-    found = {name: ROOT / name for name in FILES} | {"paper.pdf": BOOK / "paper.pdf"}
-    groups = [group for name in LISTS for group in load_campaign(ROOT, name)]
-    for run in (run for group in groups for run in group.runs):
-        for file in (run.path / name for name in (RECORD, EPOCHS, "train.ipynb")):
-            found[file.relative_to(ROOT).as_posix()] = file
-    for name, folder in folders.items():
-        files = [file for file in folder.rglob("*") if file.is_file() and not LEFT_OUT & set(file.parts)]
-        found |= {f"{name}/{file.relative_to(folder).as_posix()}": file for file in files}
+    found = {name: root / name for name in FILES} | {"paper.pdf": book / "paper.pdf"}
+    for name, folder in {"book": book, **{name: root / name for name in FOLDERS}}.items():
+        for file in folder.rglob("*"):
+            inside = file.relative_to(folder)
+            if file.is_file() and not LEFT_OUT & set(inside.parts) and file.suffix != ".pt":
+                found[f"{name}/{inside.as_posix()}"] = file
     return found
 
 
-def main(profile: str, version: str) -> None:
-    archive = ROOT / "_build" / "release" / f"xnnlib-paper-{version}.zip"
-    write_bundle(archive, contents(profile))
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    print(f"{archive}: {archive.stat().st_size / 2**20:.1f} MiB, SHA-256 {digest}")
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    bundle = ROOT / "_build" / "release" / f"xnnlib-paper-{version}.zip"
+    write_bundle(bundle, contents())
+    digest = hashlib.sha256(bundle.read_bytes()).hexdigest()
+    print(f"{bundle}: {bundle.stat().st_size / 2**20:.1f} MiB, SHA-256 {digest}")

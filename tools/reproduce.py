@@ -1,63 +1,172 @@
-"""Run Snakemake alone in this folder, and take down what it started when it goes: `make reproduce`.
+"""Make everything of one profile, from its data to its book: `make reproduce`.
 
-A second one is refused while the first is there. A kill of Snakemake, even one that it cannot handle, ends
-the trainings that it started on this machine; the same command then goes on, with nothing to unlock.
+Snakemake does the work; this says which trained runs stay, how many trainings fit on the machine, and how far
+they are. Killed in whatever way, it leaves nothing running, and the same command goes on.
 """
 
-import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
-from kernels import GRACE, end_kernels, requests_to_end
-from staleness import Profile
+import psutil
+import torch
+from sessions import end_session, step_back
+from status import OLDER, STALE, UP_TO_DATE, statuses
 
+from xnnlib.errors import UserError, choose
 from xnnlib.files import held
+from xnnlib.profiles import Profile, load_profile
+from xnnlib.records import load_runs
+from xnnlib.report.tables import table_3
+from xnnlib.spec import BLOCKS
+
+SESSION = Path(".snakemake/session")  # the session of the Snakemake that was started last
 
 
-def main(arguments: list[str]) -> int:
+def main(name: str, stale: str, *options: str) -> int:
     """`PROFILE STALE [options of Snakemake, files to make]`: its exit status, or 2 if nothing can be run."""
-    profile, stale, *options = arguments
-    # Snakemake takes every word after --config for a setting, a file to make too.
-    command = [*options, "--config", f"profile={profile}", f"stale={stale}"]
     try:
-        with held(Path(".snakemake")):
-            steps = Profile(profile)
-            steps.keeps_runs(stale)
-            if not steps.finished("data") or steps.to_make_again("data", keep=False):
-                # By themselves: only their fingerprint says whether the runs that are there are of them.
-                status = run([str(steps.steps["data"].output), *command])
-                if status:
-                    return status
-                Profile(profile).keeps_runs(stale)
-            return run(command)
-    except (ValueError, SyntaxError) as error:
+        with held(SESSION.parent):
+            if SESSION.exists():  # of a command that was killed
+                end_session(int(SESSION.read_text()))
+            profile = load_profile(Path(), name)
+            choose("STALE", stale, ("keep", "retrain", ""))
+            dry = not {"-n", "--dry-run", "--dryrun"}.isdisjoint(options)
+            prepare(profile, stale, dry)
+            status = run(profile, list(options))
+            if not dry and status < 128:
+                conclude(profile, status)
+            return status
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def run(arguments: list[str]) -> int:
+def prepare(profile: Profile, stale: str, dry: bool) -> None:
+    """Pack the data and put aside the runs to train again. Raises UserError if it must be asked which."""
+    if set(profile.blocks) != set(BLOCKS):
+        print("A book compares the three blocks: this profile has no book of its own, only runs.")
+    found = statuses(profile)
+    missing = [run for run in found if not is_trained(found[run])]
+    if not dry and (missing or stale != "keep"):
+        pack = [sys.executable, "tools/pack_data.py", profile.name]
+        # With nothing to train, data that is not there just cannot be compared.
+        quiet = None if missing or stale == "retrain" else subprocess.DEVNULL
+        if subprocess.run(pack, stderr=quiet).returncode and quiet is None:
+            sys.exit(2)  # it has said why
+        found = statuses(profile)
+    old = [run for run, text in found.items() if text.startswith(STALE)]
+    if old and not stale and profile.name != "quick":
+        raise UserError(
+            f"results/{profile.name} holds trained runs that are stale: {', '.join(old)} (`make status` says "
+            "why); add STALE=keep to go on with them, or STALE=retrain to train anew."
+        )
+    retrained = [] if stale == "keep" else old
+    if dry:
+        print(f"To train anew: {', '.join(retrained) or 'none'}; to train: {', '.join(missing) or 'none'}")
+        return
+    for run in retrained:
+        aside = Path("_build", profile.name, "replaced", run)
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(Path("results", profile.name, run), aside)
+    # Snakemake goes by these files alone.
+    for run in missing:
+        Path("results", profile.name, run, "train.ipynb").unlink(missing_ok=True)
+    if missing or retrained:
+        Path("results", profile.name, "SHA256SUMS").unlink(missing_ok=True)
+
+
+def is_trained(status: str) -> bool:
+    return status.startswith((UP_TO_DATE, OLDER, STALE))
+
+
+def run(profile: Profile, options: list[str]) -> int:
     """Snakemake's exit status; nothing that it started on this machine is left when it ends."""
-    # Its own lock outlives a kill and would have to be removed by hand.
+    # The slowest block first: two runs side by side end together.
+    first = [
+        f"results/{profile.name}/{run}/train.ipynb"
+        for run in profile.run_names()
+        if run.startswith("se_cond")
+    ]
+    command = [*options, *(["--prioritize", *first] if first else [])]
+    if not any("profile" in option for option in options):  # a cluster's has its own limits
+        command += ["--resources", "gpu=1", f"mem_mb={memory_mb()}"]
+    command += ["--config", f"results=results/{profile.name}", f"gpu={int(torch.cuda.is_available())}"]
+    logs = Path("_build", profile.name, "logs")
+    for left in logs.glob("*.progress"):
+        left.unlink()
+
+    asked = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda number, frame: asked.append(number))
+    # Its own lock outlives a kill and would have to be removed by hand. In a session of its own, Ctrl-C does
+    # not reach it.
     process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--nolock", *arguments], start_new_session=True
+        [sys.executable, "-m", "snakemake", "--nolock", *command], start_new_session=True
     )
-
-    def hand_on(number, frame=None):
-        end_kernels(process.pid, GRACE)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-
-    for number in requests_to_end():
-        signal.signal(number, hand_on)
+    SESSION.write_text(str(process.pid))
+    shown = time.monotonic()
+    while process.poll() is None and not asked:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        step_back(process.pid)
+        if time.monotonic() - shown > (2 if sys.stdout.isatty() else 60):
+            show_progress(logs)
+            shown = time.monotonic()
+    end_session(process.pid)
     status = process.wait()
-    hand_on(signal.SIGKILL)
-    if status < 0:
-        print("error: Snakemake was killed; the same command goes on from there", file=sys.stderr)
-    return status if status >= 0 else 128 - status
+    if asked or status < 0:
+        print("\nstopped; the same command goes on from there", file=sys.stderr)
+    return 128 + asked[0] if asked else status if status >= 0 else 128 - status
+
+
+def memory_mb() -> int:
+    """The memory that trainings may take: what is free, and what a container allows."""
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text().strip() if limit.exists() else "max"
+    free = psutil.virtual_memory().available
+    return min(free, int(allowed) if allowed.isdigit() else free) // 2**20
+
+
+def show_progress(logs: Path) -> None:
+    """One line with the last frame of each running training's progress bar."""
+    shown = []
+    for file in sorted(logs.glob("*.progress")):
+        with suppress(OSError):
+            frames = re.findall(
+                r"(\d+%)\|.*?\[(.*?),", file.read_text(encoding="utf-8", errors="replace")[-2000:]
+            )
+            shown += [f"{file.stem} {' '.join(frames[-1])}"] if frames else []
+    line = "   ".join(shown)
+    if sys.stdout.isatty():
+        # The cursor goes back, so that what a job prints replaces the line.
+        print(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}", end="\r", flush=True)
+    elif line:
+        print(line, flush=True)
+
+
+def conclude(profile: Profile, status: int) -> None:
+    """Say what came of it."""
+    build = Path("_build", profile.name)
+    untrained = [run for run, text in statuses(profile).items() if not is_trained(text)]
+    if not untrained:
+        print(f"\n{table_3(load_runs('results', profile.name))}\n")
+    elif status:
+        for run in untrained:
+            log = build / "logs" / f"{run}.ipynb"
+            print(f"not trained: {run}" + (f", see {log}" if log.exists() else ""), file=sys.stderr)
+    if profile.name == "quick":
+        print("The quick profile on the embedded data: not the paper's result.")
+    if status == 0 and (book := build / "_build/html/index.html").exists():
+        print(f"The book: {book.resolve()}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))

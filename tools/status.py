@@ -1,51 +1,87 @@
-"""Say for each profile and each campaign what is stale, and why; `make status` runs this."""
+"""Say of each profile which of its runs are there, stale or missing, and why: `make status`."""
 
 import sys
-from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-import yaml
-from code_digests import in_folder
-from staleness import NOTE, Profile, read_note, run_inputs, run_status
+from xnnlib.errors import UserError
+from xnnlib.profiles import Profile, load_profile, profile_names
+from xnnlib.records import load_run
+from xnnlib.runtime import code_digest
+from xnnlib.settings import Settings
 
-from xnnlib.campaign import LISTS, jobs, read
-
-RUNS = Path("profiles/runs.yaml")
-
-
-def profile_lines(profile: Profile) -> Iterator[str]:
-    """What there is to say of each step of a profile."""
-    steps = list(profile.status())
-    if all(text == "missing" for _, text in steps):
-        yield f"{profile.name}: nothing made yet"
-        return
-    yield f"{profile.name}:"
-    yield from (f"  {step:16} {text}" for step, text in steps)
+COMPARED = ("block", "seed", "dataset", "num_classes", "train_images", "val_images", "hold_out")
+UP_TO_DATE, OLDER, STALE = "up to date", "made by older code", "stale"
 
 
-def campaign_lines(file: Path, shown: set[Path]) -> Iterator[str]:
-    """How many runs of a list are complete, and what there is to say of those that are not `shown`."""
-    # Whatever candidate goes on from a search, its folder is the same.
-    asked = list(jobs(read(file), Path("results"), file.parent, best=lambda search: ""))
-    done = sum(job.finished for job in asked)
-    yield f"{file}: {done} of {len(asked)} runs complete"
-    for job in asked:
-        if job.folder.exists() and job.folder not in shown:
-            now = run_inputs(in_folder(Path()), job.base.stem, job.base_parameters())
-            yield f"  {job.name:38} {run_status(job.folder, read_note(job.folder / NOTE), now)}"
+def run_status(folder: Path, settings: Settings, fingerprint: str = "") -> str:
+    """The state of a run: up to date, made by older code, stale and why; or why it is not trained.
+
+    `settings`: what its profile asks for today; `fingerprint`: that of the data today, if it is known.
+    """
+    if not (folder / "record.json").exists():
+        rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 1
+        return f"interrupted in epoch {rows}" if any(folder.glob("checkpoint*.pt")) else "missing"
+    try:
+        record = load_run(folder).record
+    except UserError as error:
+        return f"{STALE}: {error}"
+    if not record["complete"]:
+        return "diverged" if "diverged" in record else "interrupted"
+    if reasons := _changes(record, settings, fingerprint):
+        return f"{STALE}: {'; '.join(reasons)}"
+    return UP_TO_DATE if "code" in record else f"{OLDER}, commit {record['commit'][:7]}"
+
+
+def _changes(record: dict, settings: Settings, fingerprint: str) -> list[str]:
+    """Why a complete run is not the one that its profile asks for today."""
+    asked = {name: getattr(settings, name) for name in COMPARED}
+    asked |= asdict(settings.routine) | settings.network.sizes()
+    del asked["precision"]  # a device without fast bfloat16 trains in float32
+    found = record.get("parameters", {}) | record["recipe"] | record["network"]
+    reasons = ["the code changed"] if record.get("code", code_digest()) != code_digest() else []
+    for name, value in asked.items():
+        if found.get(name, value) != value:
+            reasons.append(f"{name} was {found[name]}, is {value}")
+    if fingerprint and record["dataset"]["fingerprint"] != fingerprint:
+        reasons.append("the data changed")
+    return reasons
+
+
+def statuses(profile: Profile) -> dict[str, str]:
+    """The state of each run of a profile, by its name; the data is what was last packed for the profile."""
+    packed = Path("_build", profile.name, "data.txt")
+    fingerprint = packed.read_text(encoding="utf-8").split()[-1] if packed.exists() else ""
+    runs = {run: Path("results", profile.name, run) for run in profile.run_names()}
+    return {run: run_status(runs[run], asked, fingerprint) for run, asked in profile.runs().items()}
+
+
+def table(profile: Profile) -> list[str]:
+    """A line for each state that runs of the profile are in."""
+    found: dict[str, list[str]] = {}
+    for run, text in statuses(profile).items():
+        found.setdefault(text, []).append(run)
+    lines = {f"{profile.name:20} {len(runs):4}  {text}": runs for text, runs in found.items()}
+    return [line + (f" ({', '.join(runs)})" if len(lines) > 1 else "") for line, runs in lines.items()]
 
 
 def main() -> int:
+    """0, or 2 if a profile cannot be read; the others are printed all the same."""
+    status = 0
+    names = []
     try:
-        profiles = [Profile(name) for name in yaml.safe_load(RUNS.read_text(encoding="utf-8"))]
-        shown = {profile.results / run for profile in profiles for run in profile.runs}
-        lines = [line for profile in profiles for line in profile_lines(profile)]
-        lines += [line for file in LISTS for line in campaign_lines(Path(file), shown)]
-    except (ValueError, SyntaxError, OSError) as error:
+        names = profile_names()
+        print(f"{'profile':20} runs  state")
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    print("\n".join(lines))
-    return 0
+        status = 2
+    for name in names:
+        try:
+            print("\n".join(table(load_profile(Path(), name))))
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
+    return status
 
 
 if __name__ == "__main__":

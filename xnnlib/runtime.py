@@ -5,6 +5,7 @@ import ctypes
 import ctypes.util
 import hashlib
 import importlib
+import json
 import platform
 import subprocess
 import sys
@@ -91,41 +92,58 @@ def commit() -> str:
 
 
 @cache
-def code_digest() -> str:
-    """A digest of the code that training imports, without its comments and docstrings.
+def code_digest(package: Path = Path(__file__).parent) -> str:
+    """The first 16 hex digits of the SHA-256 of the code that training imports.
 
-    Two runs with the same digest were trained by the same program, whatever the commits between them.
+    Imports are followed from xnnlib.training through the package's files, inside functions too.
+    xnnlib.report, the functions `main` and what runs as a script do not count. Comments, docstrings and
+    layout change nothing, nor does the version of Python.
     """
-    digest = hashlib.sha256()
-    for name in sorted(_imports_of("xnnlib.training", set())):
-        tree = ast.parse(_source_of(name).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-                if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                    body[0].value.value = ""
-        digest.update(f"{name}\n{ast.dump(tree)}\n".encode())
-    return digest.hexdigest()[:16]
+    found, waiting = {}, ["training"]
+    while waiting:
+        module = waiting.pop()
+        if module in found or module.split(".")[0] in ("report", "__init__"):
+            continue
+        path = package / module.replace(".", "/")
+        tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_bytes())
+        tree.body = [node for node in tree.body if not _is_command_line(node)]
+        found[module] = _plain(tree)
+        waiting += [module.rpartition(".")[0]] if "." in module else []  # a package's own code runs first
+        waiting += _imported(tree, package)
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _imports_of(module: str, found: set[str]) -> set[str]:
-    """The module and, through it, every module of this package that it imports."""
-    found.add(module)
-    for node in ast.walk(ast.parse(_source_of(module).read_text(encoding="utf-8"))):
-        names = []
+def _imported(tree: ast.Module, package: Path) -> list[str]:
+    """The package's modules that the code imports, by their names below it: "model", "data.pack"."""
+    names = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name.startswith("xnnlib.") and name not in found and _source_of(name).exists():
-                _imports_of(name, found)
-    return found
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # `from xnnlib.data import pack` may name a module or something in xnnlib.data.
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    below = [name.removeprefix(f"{package.name}.") for name in names if name.startswith(f"{package.name}.")]
+    paths = {name: package / name.replace(".", "/") for name in below}
+    return [name for name, path in paths.items() if path.is_dir() or path.with_suffix(".py").exists()]
 
 
-def _source_of(module: str) -> Path:
-    path = PACKAGE.parent.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def _is_command_line(node: ast.stmt) -> bool:
+    if isinstance(node, ast.If):
+        return "__name__" in ast.unparse(node.test)
+    return isinstance(node, ast.FunctionDef) and node.name == "main"
+
+
+def _plain(node: object) -> object:
+    """The code as lists and dictionaries: the text of ast.dump depends on the version of Python."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    given = dict(ast.iter_fields(node))
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        given["body"] = node.body[ast.get_docstring(node, clean=False) is not None :]
+    fields = {name: _plain(value) for name, value in given.items() if value not in (None, [])}
+    return [type(node).__name__, fields]
 
 
 def _processor_name() -> str:

@@ -25,6 +25,8 @@ from xnnlib.training import evaluate
 # One line a file, `<SHA-256>  <name>`, as `sha256sum -c` reads it.
 CHECKSUMS = "SHA256SUMS"
 
+CHECKSUMS = "SHA256SUMS"  # one line a file, `<SHA-256>  <name>`, as `sha256sum -c` reads it
+
 # What may be between the record and an evaluation of the shipped weights, which are stored in half precision
 # and which another device rounds differently. Rounding trained weights at random to that precision moved the
 # loss by 0.0007 to 0.0017 and two or three images (standard deviations, on 500 and on 5,000 images).
