@@ -19,8 +19,8 @@ import report_benchmarks
 from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
 from xnnlib.campaign import SMALL_LIST
+
 from xnnlib.records import EPOCH_COLUMNS, EPOCHS, RECORD, load_runs
 from xnnlib.report import BESIDE
 from xnnlib.report.campaign import load_campaign
