@@ -8,12 +8,8 @@ import matplotlib
 import pytest
 import torch
 
-if not torch.cuda.is_available():
-    # Triton's kernels run without a GPU if this is set before triton is imported, as torchvision does.
-    os.environ["TRITON_INTERPRET"] = "1"
-
-from xnnlib.runtime import ensure_torchvision
-from xnnlib.runtime import keep_freed_memory
+from xnnlib.data import load_dataset
+from xnnlib.runtime import ensure_torchvision, keep_freed_memory
 
 ensure_torchvision()
 keep_freed_memory()
@@ -24,3 +20,10 @@ matplotlib.use("Agg")
 def same_random_numbers():
     """Each test sees the same random numbers, whichever tests ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    """Three classes of shapes, 24 and 9 images of 18 x 18."""
+    cache = tmp_path_factory.mktemp("cache")
+    return load_dataset("shapes", num_classes=3, train_images=24, val_images=9, size=18, cache_dir=cache)

@@ -19,12 +19,12 @@ import report_benchmarks
 from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
 from xnnlib.campaign import SMALL_LIST
-from xnnlib.records import EPOCH_COLUMNS, EPOCHS, RECORD, load_runs
-from xnnlib.report import BESIDE
 from xnnlib.report.campaign import load_campaign
 from xnnlib.report.curves import figure_5
+
+from xnnlib.records import EPOCH_COLUMNS, EPOCHS, RECORD, load_runs
+from xnnlib.report import BESIDE
 from xnnlib.report.numbers import numbers, run_source
 from xnnlib.report.style import save
 from xnnlib.report.tables import fit_table, table_2, table_3

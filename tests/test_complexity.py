@@ -28,18 +28,25 @@ def by_hand() -> tuple[int, int]:
     return macs, coefficients
 
 
-def test_block_a_equals_the_count_by_hand():
+def test_block_a_equals_count_by_hand():
     assert total(count(NetworkSpec("standard"))) == by_hand()
 
 
-def test_the_convolution_part_is_the_same_in_every_block():
+def test_convolution_part_is_the_same_in_every_block():
     parts = {total(count(NetworkSpec(block)), ["convolution", "linear"]) for block in BLOCKS}
     assert parts == {by_hand()}
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_coefficients_are_the_network_s_filters_and_matrices(block):
-    network = Network(block, num_classes=13, reduction=8, experts=3)
+@pytest.mark.parametrize(
+    "block, variation",
+    [
+        *((block, {}) for block in BLOCKS),
+        ("se_cond", {"routing": "shared"}),
+        ("se_cond", {"conditional_from": 4, "width": 0.5}),
+    ],
+)
+def test_coefficients_are_the_filters_and_matrices(block, variation):
+    network = Network(block, num_classes=13, reduction=8, experts=3, **variation)
     filters = sum(p.numel() for p in network.parameters() if p.ndim > 1)
     assert total(count(network.spec))[1] == filters
 

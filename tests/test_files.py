@@ -5,21 +5,22 @@ import sys
 
 import pytest
 
+from xnnlib import files
 from xnnlib.errors import UserError
-from xnnlib.files import held, write_atomically
+from xnnlib.files import LOCK, locked, project_path, write_atomically
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_written_is_there(tmp_path):
+def test_written_file_is_there(tmp_path):
     write_atomically(tmp_path / "new" / "file", lambda file: file.write(b"whole"))
     assert (tmp_path / "new" / "file").read_bytes() == b"whole"
     assert names(tmp_path / "new") == ["file"]
 
 
-def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_broken_write_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
 
     def fail(file):
@@ -32,7 +33,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
+def test_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"old")
 
     def full(descriptor):
@@ -45,35 +46,65 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+def test_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"run/x cannot be written \(Not a directory\)"):
         write_atomically(tmp_path / "file" / "run" / "x", lambda file: None)
     with (
         pytest.raises(UserError, match=r"file/run cannot be written \(Not a directory\); choose another"),
-        held(tmp_path / "file" / "run"),
+        locked(tmp_path / "file" / "run"),
     ):
         pass
 
 
-HOLD = """
+LOCK_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from xnnlib.files import held
-with held(Path(sys.argv[1])):
-    print("held", flush=True)
+from xnnlib.files import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
     time.sleep(60)
 """
 
 
-def test_a_second_process_is_refused_until_the_first_has_ended_even_by_kill(tmp_path):
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+def test_second_process_is_refused_until_the_first_ends_even_by_kill(tmp_path):
+    command = [sys.executable, "-c", LOCK_AND_WAIT, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"is in use by process {first.pid}, since"), held(tmp_path):
+        assert first.stdout.readline() == "locked\n"
+        with pytest.raises(UserError, match=f"is in use by process {first.pid}, since"), locked(tmp_path):
             pass
         first.kill()
         first.wait()
     (tmp_path / ".record.json.x7.partial").touch()
-    with held(tmp_path):
-        assert names(tmp_path) == [".lock"], "what the killed process left half written is still there"
+    with locked(tmp_path):
+        assert names(tmp_path) == [LOCK, f"{LOCK}-owner"], "what the killed process half wrote is still there"
+
+
+def test_lock_is_released_by_an_error(tmp_path):
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path):
+        raise KeyboardInterrupt
+    with locked(tmp_path):
+        pass
+
+
+def test_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
+    def no_locks(*arguments, **named):
+        raise NotImplementedError
+
+    monkeypatch.setattr(files.FileLock, "acquire", no_locks)
+    with locked(tmp_path):
+        assert names(tmp_path) == [f"{LOCK}-owner"]
+
+
+def test_relative_path_is_the_same_file_wherever_a_notebook_runs(tmp_path, monkeypatch):
+    (tmp_path / "_toc.yml").touch()
+    (tmp_path / "notebooks" / "deep").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "notebooks", tmp_path / "notebooks" / "deep"):
+        monkeypatch.chdir(folder)
+        assert project_path("results/quick") == tmp_path / "results" / "quick"
+
+
+def test_absolute_path_and_folder_outside_a_checkout_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert project_path("results") == tmp_path / "results"
+    assert project_path(tmp_path / "elsewhere") == tmp_path / "elsewhere"

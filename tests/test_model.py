@@ -1,10 +1,268 @@
+"""The network against independent implementations: timm, torchvision, and loops over samples."""
+
+from dataclasses import replace
+from functools import partial
+
 import pytest
+import timm.layers
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torchvision.models import mobilenetv2
 
 from xnnlib.errors import UserError
-from xnnlib.model import CondConv2d, Network, SqueezeExcite
-from xnnlib.spec import BLOCKS, TABLE_1
+from xnnlib.model import (
+    CondConv2d,
+    DepthwiseConv2d,
+    InvertedResidual,
+    Network,
+    Routing,
+    SqueezeExcite,
+    init_filter,
+    memory_format,
+)
+from xnnlib.spec import BLOCKS, ROUTINGS, TABLE_1, NetworkSpec
+
+# Layers
+
+
+def test_squeeze_excite_equals_timm_s():
+    ours = SqueezeExcite(24, reduction=4).double()
+    theirs = timm.layers.SEModule(24, rd_channels=6, bias=True).double()
+    with torch.no_grad():
+        for mine, other in ((ours.reduce, theirs.fc1), (ours.expand, theirs.fc2)):
+            other.weight.copy_(mine.weight[:, :, None, None])
+            other.bias.copy_(mine.bias)
+    x = torch.randn(3, 24, 9, 7, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-12, atol=1e-12)
+
+
+def test_squeeze_excite_keeps_one_hidden_channel():
+    assert SqueezeExcite(3, reduction=16)(torch.randn(2, 3, 4, 4)).shape == (2, 3, 4, 4)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("filter_size", [3, 5])
+def test_depthwise_convolution_in_bfloat16_is_torch_s_within_rounding(filter_size, stride, memory_format):
+    layer = DepthwiseConv2d(8, filter_size, stride)
+    plain = nn.Conv2d(8, 8, filter_size, stride, filter_size // 2, groups=8, bias=False).double()
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(4, 8, 9, 9).bfloat16().contiguous(memory_format=memory_format).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    expected = plain(exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    direction = torch.randn_like(expected).bfloat16()
+    gradients = torch.autograd.grad(y, [x, layer.weight], direction)
+    exact_gradients = torch.autograd.grad(expected, [exact, plain.weight], direction.double())
+    for mine, other in zip([y, *gradients], [expected, *exact_gradients], strict=True):
+        assert (mine.double() - other).norm() < 0.01 * other.norm()
+    torch.testing.assert_close(layer.double()(exact), expected, rtol=1e-12, atol=1e-12)
+
+
+def routed(*arguments, **named) -> CondConv2d:
+    """A layer whose samples differ in their filters, as they do after the first step of training."""
+    layer = CondConv2d(*arguments, **named)
+    nn.init.normal_(layer.routing.weight)
+    return layer
+
+
+def experts(layer: CondConv2d) -> torch.Tensor:
+    return layer.weight.view(-1, *layer.filter_shape)
+
+
+def plain_routing(weight: torch.Tensor, sample: torch.Tensor, kind: str = "equalised") -> torch.Tensor:
+    """The weights of the experts for one (channels, H, W) sample; `weight` is (experts, channels)."""
+    means = sample.sum((1, 2)) / sample[0].numel()
+    return torch.sigmoid(weight @ means / (len(sample) ** 0.5 if kind == "equalised" else 1.0))
+
+
+def plain_conditional_convolution(layer: CondConv2d, x: torch.Tensor) -> torch.Tensor:
+    """Figure 4 sample by sample, with nothing but F.conv2d."""
+    outputs = []
+    for sample in x:
+        routing = plain_routing(layer.routing.weight, sample)
+        kernel = sum(weight * expert for weight, expert in zip(routing, experts(layer), strict=True))
+        outputs.append(
+            F.conv2d(
+                sample[None],
+                kernel,
+                stride=layer.stride,
+                padding=kernel.shape[-1] // 2,
+                groups=sample.shape[0] if layer.depthwise else 1,
+            )
+        )
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"in_channels": 6, "out_channels": 10},
+        {"in_channels": 10, "out_channels": 6, "experts": 3},
+        {"in_channels": 8, "out_channels": 8, "filter_size": 3, "depthwise": True},
+        {"in_channels": 8, "out_channels": 8, "filter_size": 5, "stride": 2, "depthwise": True},
+        {"in_channels": 8, "out_channels": 8, "filter_size": 3, "stride": 2, "depthwise": True, "experts": 1},
+    ],
+)
+def test_conditional_convolution_equals_a_loop_over_samples(arguments, memory_format):
+    layer = routed(**arguments).double()
+    x = torch.randn(5, arguments["in_channels"], 9, 9, dtype=torch.float64)
+    x = x.contiguous(memory_format=memory_format).requires_grad_()
+    leaves = [x, layer.weight, layer.routing.weight]
+    fast, plain = layer(x), plain_conditional_convolution(layer, x)
+    torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-10)
+    direction = torch.randn_like(plain)
+    for mine, other in zip(
+        torch.autograd.grad(fast, leaves, direction),
+        torch.autograd.grad(plain, leaves, direction),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+
+
+def test_one_expert_with_its_routing_at_one_is_an_ordinary_convolution(monkeypatch):
+    monkeypatch.setattr(torch, "sigmoid", torch.ones_like)
+    for arguments, groups in (((6, 10), 1), ((6, 6, 3, 1, True), 6)):
+        layer = CondConv2d(*arguments, experts=1).double()
+        x = torch.randn(4, 6, 7, 7, dtype=torch.float64)
+        kernel = experts(layer)[0]
+        ordinary = F.conv2d(x, kernel, padding=kernel.shape[-1] // 2, groups=groups)
+        torch.testing.assert_close(layer(x), ordinary, rtol=1e-12, atol=1e-12)
+
+
+def test_filter_differs_from_sample_to_sample():
+    layer = routed(4, 4)
+    x = torch.randn(1, 4, 5, 5)
+    scaled = layer(torch.cat([x, 3 * x]))
+    assert not torch.allclose(scaled[1], 3 * scaled[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ROUTINGS)
+def test_routing_equals_a_loop_over_samples(kind):
+    routing = Routing(7, 3, kind).double()
+    nn.init.normal_(routing.weight)
+    x = torch.randn(5, 7, 4, 6, dtype=torch.float64)
+    expected = torch.stack([plain_routing(routing.weight, sample, kind) for sample in x])
+    torch.testing.assert_close(routing(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_routing_starts_from_zero_but_as_torch_initialises_where_asked():
+    assert {kind for kind in ROUTINGS if Routing(8, 2, kind).weight.any()} == {"torch_init"}
+    torch.manual_seed(0)
+    drawn = Routing(8, 2, "torch_init").weight
+    torch.manual_seed(0)
+    assert torch.equal(drawn, nn.Linear(8, 2, bias=False).weight)
+
+
+def test_at_first_every_sample_has_half_the_sum_of_the_experts():
+    layer = CondConv2d(4, 6)
+    x = torch.randn(3, 4, 5, 5)
+    torch.testing.assert_close(layer(x), F.conv2d(x, experts(layer).sum(0) / 2))
+
+
+def test_each_expert_is_initialised_like_an_ordinary_filter():
+    layer = CondConv2d(64, 256, experts=3)
+    assert torch.allclose(layer.weight.std(1), torch.tensor((2 / 256) ** 0.5), rtol=0.05)
+    assert not torch.equal(layer.weight[0], layer.weight[1])
+    depthwise = torch.empty(4096, 1, 3, 3)
+    init_filter(depthwise)
+    assert depthwise.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("arguments", [(4, 8, 3, 1, True), (4, 8, 3, 1, False), (4, 8, 1, 2, False)])
+def test_kind_that_the_block_does_not_have_is_refused(arguments):
+    with pytest.raises(ValueError):
+        CondConv2d(*arguments)
+
+
+# The block
+
+
+class MobileNetV2Block(mobilenetv2.InvertedResidual):
+    """torchvision's block with the paper's ReLU in place of its ReLU6."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        for convolution in self.conv[:2]:
+            convolution[2] = nn.ReLU()
+
+
+@pytest.mark.parametrize("channels, stride", [((16, 16), 1), ((16, 24), 1), ((16, 24), 2), ((16, 16), 2)])
+@pytest.mark.parametrize("training", [True, False])
+def test_standard_block_equals_torchvision_s(channels, stride, training):
+    ours = InvertedResidual(*channels, filter_size=3, stride=stride, expansion=4).double().train(training)
+    theirs = MobileNetV2Block(*channels, stride, 4).double().train(training)
+    # Batch norm's parameters and statistics start at 0 and 1, which would hide a wrong order.
+    shuffled = [
+        torch.rand_like(value) + 0.5 if value.is_floating_point() and value.ndim == 1 else value
+        for value in ours.state_dict().values()
+    ]
+    ours.load_state_dict(dict(zip(ours.state_dict(), shuffled, strict=True)))
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), shuffled, strict=True)))
+    x = torch.randn(4, channels[0], 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-10, atol=1e-10)
+
+
+def test_nothing_follows_the_last_convolution_or_the_adder():
+    for out_channels in (8, 12):
+        block = InvertedResidual(8, out_channels)
+        assert (block(torch.rand(2, 8, 6, 6)) < 0).any()
+
+
+def test_gate_stands_between_the_depthwise_and_the_last_convolution():
+    class Silence(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.channels = channels
+
+        def forward(self, x):
+            assert x.shape[1] == self.channels == 32
+            assert (x >= 0).all()
+            return torch.zeros_like(x)
+
+    block = InvertedResidual(8, 8, gate=Silence).eval()
+    x = torch.rand(2, 8, 6, 6)
+    torch.testing.assert_close(block(x), x)
+
+
+def test_shared_routing_gives_the_three_convolutions_of_a_block_one_set_of_weights():
+    """Against the same filters in an ordinary block, sample by sample."""
+    network = Network("se_cond", 3, routing="shared", width=0.25).double().eval()
+    block = network.stages[4][0]
+    nn.init.normal_(block.routing.weight)
+    x = torch.rand(3, block.routing.in_features, 6, 6, dtype=torch.float64)
+    expected = []
+    for sample in x:
+        weights = plain_routing(block.routing.weight, sample, "shared")
+        stage = network.spec.stages[4]
+        ordinary = InvertedResidual(
+            stage.in_channels, stage.out_channels, 3, stage.stride, 4, gate=lambda channels: block.gate
+        )
+        ordinary = ordinary.double().eval()
+        for own, mixed in zip(
+            (ordinary.expand, ordinary.depthwise, ordinary.project),
+            (block.expand, block.depthwise, block.project),
+            strict=True,
+        ):
+            own[0].weight.data = torch.tensordot(weights, experts(mixed[0]), 1)
+            assert mixed[0].routing is None
+        expected.append(ordinary(sample[None]))
+    torch.testing.assert_close(block(x), torch.cat(expected), rtol=1e-9, atol=1e-9)
+
+
+def test_all_three_convolutions_of_block_c_are_conditional():
+    block = InvertedResidual(
+        8, 8, convolution=partial(CondConv2d, experts=2), gate=partial(SqueezeExcite, reduction=4)
+    )
+    assert sum(isinstance(module, CondConv2d) for module in block.modules()) == 3
+    assert not any(isinstance(module, nn.Conv2d) for module in block.modules())
+
+
+# The network
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -25,8 +283,7 @@ def test_every_row_of_table_1_reads_the_shape_that_it_says():
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_batch_equals_its_samples_one_by_one(block):
-    torch.manual_seed(0)
+def test_batch_equals_its_samples_one_by_one(block):
     network = Network(block, num_classes=5).double().eval()
     for module in network.modules():
         if isinstance(module, CondConv2d):  # routing that is still zero gives all samples one filter
@@ -36,7 +293,7 @@ def test_a_batch_equals_its_samples_one_by_one(block):
     torch.testing.assert_close(network(images), one_by_one, rtol=1e-9, atol=1e-9)
 
 
-def test_the_variants_add_what_they_are_named_for():
+def test_variants_add_what_they_are_named_for():
     def kinds(block, **sizes):
         modules = list(Network(block, **sizes).modules())
         return tuple(
@@ -58,22 +315,52 @@ def test_reduction_and_experts_are_passed_on():
     assert block.gate.reduce.bias is not None and block.gate.expand.bias is not None
 
 
-def test_another_block_name_lists_the_three():
+def test_blocks_of_earlier_levels_are_those_of_block_b():
+    def conditional(module):
+        return any(isinstance(part, CondConv2d) for part in module.modules())
+
+    network = Network("se_cond", 3, width=0.25, conditional_from=4)
+    b = Network("se", 3, width=0.25)
+    for level, row, plain in zip(network.spec.levels(), network.stages, b.stages, strict=True):
+        assert conditional(row) == (level >= 4)
+        if level < 4:
+            assert str(row) == str(plain)
+    assert str(Network("se", 3, conditional_from=4)) == str(Network("se", 3))
+
+
+def test_unknown_block_lists_the_three():
     with pytest.raises(UserError, match="standard, se, se_cond"):
         Network(block="squeeze")
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_every_parameter_gets_a_gradient(block):
-    torch.manual_seed(0)
-    network = Network(block, num_classes=5)
+@pytest.mark.parametrize(
+    "spec",
+    [*map(NetworkSpec, BLOCKS), *(NetworkSpec("se_cond", routing=kind) for kind in ROUTINGS)],
+    ids=lambda spec: f"{spec.block}-{spec.routing}",
+)
+def test_every_parameter_gets_a_gradient_but_frozen_routing(spec):
+    network = Network.of(replace(spec, num_classes=5, width=0.25))
     network(torch.randn(4, 3, 28, 28)).square().sum().backward()
+    without = {id(m.weight) for m in network.modules() if isinstance(m, Routing) and spec.routing == "frozen"}
     for name, parameter in network.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+        if id(parameter) in without:
+            assert parameter.grad is None and not parameter.any()
+        else:
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    assert bool(without) == (spec.routing == "frozen")
 
 
-def test_the_initial_weights_are_those_of_table_2():
-    torch.manual_seed(0)
+def test_memory_format_does_not_change_the_result():
+    for block in BLOCKS:
+        network = Network(block, 3, width=0.25).double().eval()
+        images = torch.randn(2, 3, 28, 28, dtype=torch.float64)
+        plain = network(images)
+        changed = network.to(memory_format=memory_format(block))
+        last = changed(images.contiguous(memory_format=torch.channels_last))
+        torch.testing.assert_close(last, plain, rtol=1e-10, atol=1e-10)
+
+
+def test_initial_weights_are_those_of_table_2():
     network = Network()
     classifier = network.stages[-1][-1]
     assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.02)

@@ -1,18 +1,19 @@
-import re
+import shutil
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from xnnlib import runtime
 
 
-def test_the_cpu_is_described_without_naming_the_machine():
+def test_cpu_is_described_without_naming_the_machine():
     described = runtime.describe_device(torch.device("cpu"))
-    assert described["type"] == "cpu"
-    assert described["name"]
-    assert described["threads"] == torch.get_num_threads()
+    assert described["type"] == "cpu" and described["name"]
+    assert described["threads"] == torch.get_num_threads() and "count" not in described
     assert runtime.platform.node() not in described["name"]
+    assert runtime.describe_device(torch.device("cpu"), 2)["count"] == 2
 
 
 def test_versions_are_those_that_run():
@@ -21,27 +22,135 @@ def test_versions_are_those_that_run():
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
-def test_the_commit_is_git_s_and_says_when_the_code_differs(tmp_path, monkeypatch):
-    def git(*arguments):
-        subprocess.run(
-            ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments),
-            cwd=tmp_path,
-            check=True,
-        )
+@pytest.mark.parametrize(
+    "capability, fast",
+    [((7, 0), False), ((7, 5), False), ((8, 0), True), ((8, 6), True), ((9, 0), True), ((10, 0), True)],
+    ids=["V100", "T4", "A100", "A10", "H100", "B200"],
+)
+def test_bfloat16_is_fast_from_ampere_on(capability, fast, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert runtime.has_bfloat16(torch.device("cuda")) is fast
 
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "xnnlib").mkdir()
-    (tmp_path / "xnnlib" / "a.py").write_text("a = 1\n")
+
+@pytest.mark.parametrize("found, fast", [({"avx512_bf16": True}, True), ({"avx2": True}, False), ({}, False)])
+def test_processor_has_bfloat16_by_its_instructions(found, fast, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert runtime.has_bfloat16(torch.device("cpu")) is fast
+
+
+# A copy of the package in a folder of its own
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """The folder that a copy of the package lies in, as far as `commit` and `code_digest` look."""
+    shutil.copytree(
+        runtime.PACKAGE, tmp_path / "work" / "xnnlib", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    monkeypatch.setattr(runtime, "PACKAGE", tmp_path / "work" / "xnnlib")
+    return tmp_path / "work"
+
+
+def git(folder, *arguments):
+    name = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    done = subprocess.run(("git", *name, *arguments), cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit_all(folder):
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "all")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def test_commit_is_git_s_and_says_when_the_code_differs(copy):
     assert runtime.commit() == "unknown"
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-q", "-m", "a")
-    assert re.fullmatch("[0-9a-f]{40}", runtime.commit())
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "record.json").write_text("{}")
-    assert re.fullmatch("[0-9a-f]{40}", runtime.commit())
-    (tmp_path / "xnnlib" / "a.py").write_text("a = 2\n")
-    assert re.fullmatch("[0-9a-f]{40}-dirty", runtime.commit())
+    head = commit_all(copy)
+    assert runtime.commit() == head
+    (copy / "results").mkdir()
+    (copy / "results" / "record.json").write_text("{}")
+    assert runtime.commit() == head
+    with open(copy / "xnnlib" / "model.py", "a") as file:
+        file.write("changed = True\n")
+    assert runtime.commit() == f"{head}-dirty"
+
+
+def test_commit_is_that_of_the_code_wherever_training_starts(copy, tmp_path, monkeypatch):
+    """Whatever git is told of the folder or the environment that training starts in."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "file").touch()
+    foreign = commit_all(other)
+    monkeypatch.chdir(other)
+    assert runtime.commit() == "unknown"
+    head = commit_all(copy)
+    assert runtime.commit() == head
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as in a hook of the other repository
+    assert runtime.commit() != foreign
+
+
+def test_repository_around_the_code_that_does_not_track_it_is_not_its_own(copy):
+    """As where xnnlib is installed into an environment inside somebody's project, ignored or not."""
+    for ignored in ("", "xnnlib/\n"):
+        (copy / ".gitignore").write_text(ignored)
+        git(copy, "init", "-q")
+        git(copy, "add", ".gitignore")
+        git(copy, "commit", "-q", "-m", "theirs")
+        assert runtime.commit() == "unknown"
+
+
+def digest():
+    runtime.code_digest.cache_clear()
+    return runtime.code_digest()
+
+
+@pytest.fixture(autouse=True)
+def forget_digest():
+    yield
+    runtime.code_digest.cache_clear()
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_code_digest_leaves_out_comments_docstrings_and_layout(copy):
+    before = digest()
+    model = copy / "xnnlib" / "model.py"
+    edit(model, '"""The network', '"""Another text about the network')
+    edit(
+        model,
+        "        hidden = max(1, channels // reduction)",
+        "        # Why.\n        hidden = max(1,\n channels // reduction)",
+    )
+    edit(model, '"""The global average pool', '"""Pool')
+    assert digest() == before
+
+
+@pytest.mark.parametrize(
+    "module, old, new",
+    [
+        ("model.py", "channels // reduction", "channels // reduction + 1"),
+        ("training.py", "label_smoothing=recipe.label_smoothing", "label_smoothing=0.0"),
+        ("data/augment.py", "import torch\n", "import torch\n\nchanged = 1\n"),
+        ("spec.py", "stride=2", "stride=1"),
+    ],
+)
+def test_code_digest_follows_the_code_that_training_imports(copy, module, old, new):
+    before = digest()
+    edit(copy / "xnnlib" / module, old, new)
+    assert digest() != before
+
+
+def test_code_digest_leaves_out_what_training_does_not_import(copy):
+    before = digest()
+    for module in ("report/tables.py", "complexity.py", "verify.py"):
+        with open(copy / "xnnlib" / module, "a") as file:
+            file.write("changed = True\n")
+    assert digest() == before
 
 
 def test_keeping_freed_memory_is_quiet_where_it_cannot_be_done(monkeypatch):

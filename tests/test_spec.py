@@ -1,19 +1,19 @@
+from dataclasses import replace
+
 import pytest
 
 from xnnlib.errors import UserError
-from xnnlib.spec import BLOCKS, LEVELS, RECIPES, TABLE_1, NetworkSpec, recipe_for
+from xnnlib.spec import BLOCKS, LEVELS, RECIPES, TABLE_1, NetworkSpec, Recipe, recipe_for
 
 
-def test_every_row_reads_what_the_row_before_it_wrote():
+def test_each_row_reads_what_the_row_before_it_wrote():
     for row, following in zip(TABLE_1, TABLE_1[1:], strict=False):
         assert following.in_channels == row.out_channels
         assert following.size == row.size // row.stride
 
 
 def test_rows_repeat_only_where_shapes_allow_it():
-    for row in TABLE_1:
-        if row.repeat > 1:
-            assert row.identity
+    assert all(row.identity for row in TABLE_1 if row.repeat > 1)
 
 
 def test_identity_marks_are_those_of_the_paper():
@@ -23,75 +23,15 @@ def test_identity_marks_are_those_of_the_paper():
     ]  # fmt: skip
 
 
-def test_levels_hold_every_input_width_of_a_block():
-    widths = {row.in_channels for row in TABLE_1 if row.operation == "block"}
-    assert widths | {320} == {width for level in LEVELS for width in level}
+def test_levels_are_the_paper_s():
+    assert NetworkSpec().levels() == (0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 0, 0)
+    # Of the table's widths, whatever the network's own are.
+    assert NetworkSpec(width=0.25).levels() == NetworkSpec().levels()
+    widths = {row.out_channels for row in TABLE_1 if row.operation == "block"}
+    assert widths == {width for level in LEVELS for width in level}
 
 
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        ({"block": "sse"}, "block 'sse' is unknown; choose one of standard, se, se_cond"),
-        ({"num_classes": 0}, "num_classes is 0"),
-        ({"experts": 2.5}, "experts is 2.5"),
-        ({"reduction": True}, "reduction is True"),
-    ],
-)
-def test_a_wrong_size_or_block_is_one_line(arguments, words):
-    with pytest.raises(UserError, match=words) as error:
-        NetworkSpec(**arguments)
-    assert "\n" not in str(error.value)
-
-
-def test_scaling_to_the_same_budget_changes_nothing():
-    for recipe in RECIPES.values():
-        assert recipe.scaled(recipe.epochs, recipe.batch_size, recipe.crop) == recipe
-
-
-def test_scaling_keeps_the_shape_of_the_routine():
-    recipe = RECIPES["paper"].scaled(epochs=11, batch_size=64, crop=28)
-    assert recipe.warmup_epochs == pytest.approx(1.0)
-    assert recipe.peak_learning_rate == pytest.approx(0.05)
-    assert recipe.resize == 32
-
-
-@pytest.mark.parametrize("budget", [(0, 64, 56), (8, -1, 56), (8, 64, 7), ("8", 64, 56)])
-def test_an_impossible_budget_is_refused(budget):
-    with pytest.raises(UserError):
-        RECIPES["paper"].scaled(*budget)
-
-
-def test_the_reference_peak_of_block_b_is_lower():
-    peaks = {block: recipe_for("reference", block).peak_learning_rate for block in BLOCKS}
-    assert peaks == {"standard": 0.2, "se": 0.15, "se_cond": 0.2}
-
-
-def test_an_unknown_recipe_names_the_nearest():
-    with pytest.raises(UserError, match="Did you mean 'paper'"):
-        recipe_for("papr", "se")
-
-
-def test_a_recipe_is_changed_by_name():
-    recipe = RECIPES["paper"].changed("label_smoothing=0.1, weight_decay_on = filters,batch_size=128")
-    assert (recipe.label_smoothing, recipe.weight_decay_on, recipe.batch_size) == (0.1, "filters", 128)
-    assert RECIPES["paper"].changed("") == RECIPES["paper"]
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ("smoothing=0.1", "choose one of .*label_smoothing"),
-        ("label_smoothing=much", "gives no float"),
-        ("epochs=1.5", "gives no int"),
-        ("weight_decay_on=some", "choose one of all, filters"),
-    ],
-)
-def test_a_change_that_is_none_is_refused(changes, message):
-    with pytest.raises(UserError, match=message):
-        RECIPES["paper"].changed(changes)
-
-
-def test_the_table_is_varied_as_section_6_asks():
+def test_table_is_varied_as_section_6_asks():
     assert NetworkSpec().stages == TABLE_1
     spec = NetworkSpec(filter_size=5, expansion=6, width=0.75)
     assert [stage.out_channels for stage in spec.stages] == [
@@ -105,7 +45,78 @@ def test_the_table_is_varied_as_section_6_asks():
     assert [stage.identity for stage in spec.stages] == [stage.identity for stage in TABLE_1]
 
 
-@pytest.mark.parametrize("variation", [{"filter_size": 4}, {"expansion": 0}, {"width": 0.0}])
-def test_a_variation_that_is_none_is_refused(variation):
+def test_custom_table_keeps_its_own_sizes():
+    table = tuple(
+        replace(row, filter_size=5, expansion=2 if row.size == 56 else 6) if row.operation == "block" else row
+        for row in TABLE_1
+    )
+    assert NetworkSpec(table=table).stages == table
+    wide = NetworkSpec(table=table, expansion=3).stages
+    blocks = [row for row in wide if row.operation == "block"]
+    assert {(row.filter_size, row.expansion) for row in blocks} == {(5, 3)}
+
+
+@pytest.mark.parametrize(
+    "sizes, line",
+    [
+        ({"block": "sse"}, "block 'sse' is unknown; choose one of standard, se, se_cond. Did you mean 'se'?"),
+        ({"routing": "share"}, "routing 'share' is unknown; .* Did you mean 'shared'?"),
+        ({"expert": 2}, "parameter 'expert' is unknown; .* Did you mean 'experts'?"),
+        ({"num_classes": 0}, "num_classes is 0; it must be at least 1."),
+        ({"experts": 2.5}, "experts is 2.5; it must be a whole number."),
+        ({"reduction": True}, "reduction is True; it must be a whole number."),
+        ({"filter_size": 4}, "filter_size is 4; it must be odd."),
+        ({"expansion": 0}, "expansion is 0; it must be at least 1."),
+        ({"width": 0.0}, "width is 0.0; it must be above 0."),
+        ({"conditional_from": 6}, "conditional_from is 6; it must be at most 5."),
+    ],
+    ids=str,
+)
+def test_impossible_network_is_one_line(sizes, line):
+    with pytest.raises(UserError, match=f"^{line}$".replace("?$", "[?]$")):
+        NetworkSpec(**sizes)
+
+
+@pytest.mark.parametrize(
+    "values, line",
+    [
+        ({"epochs": 0}, "epochs is 0; it must be at least 1."),
+        ({"weight_decay_on": "none"}, "weight_decay_on 'none' is unknown; choose one of all, filters."),
+        ({"momentum": 2.0}, "momentum is 2.0; it must be at most 1."),
+        ({"peak_learning_rate": float("nan")}, "peak_learning_rate is nan; it must be a finite number."),
+        ({"weight_decays": 0.1}, "parameter 'weight_decays' is unknown; .* Did you mean 'weight_decay'?"),
+    ],
+    ids=str,
+)
+def test_impossible_recipe_is_one_line(values, line):
+    with pytest.raises(UserError, match=f"^{line}$".replace("?$", "[?]$")):
+        Recipe("r", **values)
+
+
+def test_recipe_scaled_to_its_own_budget_is_itself():
+    for recipe in RECIPES.values():
+        assert recipe.scaled(recipe.epochs, recipe.batch_size, recipe.crop) == recipe
+
+
+def test_scaling_keeps_the_shape_of_the_routine():
+    recipe = RECIPES["paper"].scaled(epochs=10, batch_size=64, crop=28)
+    assert recipe.warmup_epochs == pytest.approx(1.0)
+    rates = (recipe.start_learning_rate, recipe.peak_learning_rate, recipe.final_learning_rate)
+    assert rates == pytest.approx((0.0005, 0.05, 0.00005))
+    assert recipe.resize == 32
+
+
+@pytest.mark.parametrize("budget", [(0, 64, 56), (8, -1, 56), (8, 64, 7)])
+def test_impossible_budget_is_refused(budget):
     with pytest.raises(UserError):
-        NetworkSpec(**variation)
+        RECIPES["paper"].scaled(*budget)
+
+
+def test_reference_peak_of_block_b_is_lower():
+    peaks = {block: recipe_for("reference", block).peak_learning_rate for block in BLOCKS}
+    assert peaks == {"standard": 0.2, "se": 0.15, "se_cond": 0.2}
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(UserError, match="Did you mean 'paper'"):
+        recipe_for("papr", "se")

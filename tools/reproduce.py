@@ -19,7 +19,7 @@ from sessions import end_session, step_back
 from status import OLDER, STALE, UP_TO_DATE, statuses
 
 from xnnlib.errors import UserError, choose
-from xnnlib.files import held
+from xnnlib.files import locked
 from xnnlib.profiles import Profile, load_profile
 from xnnlib.records import load_runs
 from xnnlib.report.tables import table_3
@@ -31,7 +31,7 @@ SESSION = Path(".snakemake/session")  # the session of the Snakemake that was st
 def main(name: str, stale: str, *options: str) -> int:
     """`PROFILE STALE [options of Snakemake, files to make]`: its exit status, or 2 if nothing can be run."""
     try:
-        with held(SESSION.parent):
+        with locked(SESSION.parent):
             if SESSION.exists():  # of a command that was killed
                 end_session(int(SESSION.read_text()))
             profile = load_profile(Path(), name)

@@ -14,10 +14,9 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -27,8 +26,8 @@ from xnnlib.data.images import Dataset
 from xnnlib.errors import Diverged, UserError, explain
 from xnnlib.files import write_atomically
 from xnnlib.model import build, memory_format
-from xnnlib.settings import Line
-from xnnlib.spec import BLOCKS, BaselineSpec, NetworkSpec, PositiveInt, Recipe
+from xnnlib.schema import CompleteRecord, EpochRow, Identity, Record, of_today
+from xnnlib.spec import BLOCKS, BaselineSpec, NetworkSpec, Recipe, spec_of
 
 RECORD, EPOCHS, WEIGHTS = "record.json", "epochs.csv", "weights.safetensors"
 
@@ -38,138 +37,6 @@ EPOCH_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_top1", "val_loss
 
 # What makes two runs the same run: a folder with another of these is refused, not overwritten.
 IDENTITY = ("profile", "block", "seed", "recipe", "network", "dataset")
-
-
-# Hyper-parameters that came after the first records, with what every run had until then; and those that are
-# gone, which no run of this code could repeat with another value.
-_BEFORE = {
-    "recipe": {
-        "weight_decay_on": "all",
-        "label_smoothing": 0.0,
-        "smallest_crop": 0.08,
-        "routing_learning_rate": 1.0,
-    },
-    "network": {
-        "filter_size": 3,
-        "expansion": 4,
-        "width": 1.0,
-        "routing": "equalised",
-        "conditional_from": 1,
-    },
-}
-_GONE = {"averaging_decay": 0.0, "batch_norm": "synchronised"}
-
-NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-
-
-class _Checked(BaseModel):
-    """Fields that are read must be as declared; records may say more than is read."""
-
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
-
-
-class _Data(_Checked):
-    name: Line
-    num_classes: PositiveInt
-    train_images: PositiveInt
-    val_images: PositiveInt
-    fingerprint: Line
-
-
-class _Device(_Checked):
-    type: Line
-    name: Line
-    threads: PositiveInt | None = None
-
-
-class _Last(_Checked):
-    epoch: PositiveInt
-    top1: Percent
-    loss: NonNegative
-
-
-class _Best(_Checked):
-    epoch: PositiveInt
-    top1: Percent
-
-
-class _Place(_Checked):
-    epoch: PositiveInt
-    step: NonNegativeInt
-
-
-class _Diverged(_Place):
-    steps_per_epoch: PositiveInt
-    learning_rate: NonNegative
-    checkpoint: _Place | None
-
-
-class _Record(_Checked):
-    """record.json of a run that has begun."""
-
-    profile: Line
-    block: Literal[BLOCKS]
-    seed: NonNegativeInt
-    recipe: dict[str, Any]
-    network: dict[str, Any]
-    dataset: _Data
-    device: _Device
-    versions: dict[str, Line]
-    commit: Line
-    complete: bool
-    parameters: dict[str, Any] | None = None
-    diverged: _Diverged | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "_Record":
-        for name, make in (
-            ("recipe", lambda: Recipe(**self.recipe)),
-            ("network", lambda: _spec_of(self.block, self.network)),
-        ):
-            try:
-                make()
-            except (UserError, TypeError) as error:
-                raise UserError(f"{name}: {error}") from None
-        if self.device.type == "cpu" and self.device.threads is None:
-            raise UserError("device.threads is missing.")
-        if self.complete and self.diverged:
-            raise UserError("it is said to have diverged and to be complete.")
-        return self
-
-
-class _CompleteRecord(_Record):
-    """What only a run that came to its end can say."""
-
-    epochs: PositiveInt
-    last: _Last
-    best: _Best
-    train_seconds: Positive
-    images_per_second: Positive
-
-    @model_validator(mode="after")
-    def _ends_with_last(self) -> "_CompleteRecord":
-        if self.last.epoch != self.epochs or self.best.epoch > self.epochs:
-            raise UserError(
-                f"the last epoch is {self.last.epoch} and the best one is {self.best.epoch} of {self.epochs}."
-            )
-        return self
-
-
-class _Epoch(BaseModel):
-    """A row of epochs.csv, whose values are text."""
-
-    model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
-
-    epoch: Positive
-    learning_rate: NonNegative
-    train_loss: NonNegative
-    train_top1: Percent
-    val_loss: NonNegative
-    val_top1: Percent
-    seconds: NonNegative
 
 
 @dataclass(frozen=True)
@@ -183,7 +50,7 @@ class Run:
     @property
     def spec(self) -> NetworkSpec | BaselineSpec:
         """The network that was trained."""
-        return _spec_of(self.record["block"], self.record["network"])
+        return spec_of(self.record["block"], self.record["network"])
 
     @property
     def recipe(self) -> Recipe:
@@ -191,18 +58,14 @@ class Run:
         return Recipe(**self.record["recipe"])
 
 
-def _spec_of(block: str, network: dict) -> NetworkSpec | BaselineSpec:
-    return BaselineSpec(**network) if "model" in network else NetworkSpec(block, **network)
-
-
 def load_run(run_dir: str | os.PathLike) -> Run:
     """Read a run folder. Raises only UserError: if a file is missing or is not what it should be."""
     run_dir = Path(run_dir)
     try:
         record = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
-        record = _of_today(record)
+        record = of_today(record)
         complete = isinstance(record, dict) and record.get("complete") is True
-        (_CompleteRecord if complete else _Record).model_validate(record)
+        (CompleteRecord if complete else Record).model_validate(record)
         epochs = _read_epochs(run_dir / EPOCHS)
         if complete and len(epochs["epoch"]) != record["epochs"]:
             raise ValueError(f"{EPOCHS} has {len(epochs['epoch'])} epochs, the record {record['epochs']}")
@@ -220,15 +83,6 @@ def load_run(run_dir: str | os.PathLike) -> Run:
     return Run(run_dir, record, epochs)
 
 
-def _of_today(record: object) -> object:
-    """The record with today's hyper-parameters: newer ones as they were then, without those that are gone."""
-    for name, before in _BEFORE.items():
-        if isinstance(record, dict) and isinstance(record.get(name), dict) and "model" not in record[name]:
-            kept = {key: value for key, value in record[name].items() if _GONE.get(key, ...) != value}
-            record[name] = before | kept
-    return record
-
-
 def _read_epochs(path: Path) -> dict[str, list[float]]:
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = list(csv.reader(file, strict=True)) or [[]]
@@ -237,7 +91,7 @@ def _read_epochs(path: Path) -> dict[str, list[float]]:
     epochs = []
     for number, row in enumerate(rows, start=1):
         try:
-            values = _Epoch(**dict(zip(EPOCH_COLUMNS, row, strict=True)))
+            values = EpochRow(**dict(zip(EPOCH_COLUMNS, row, strict=True)))
         except ValidationError as error:
             raise ValueError(f"{EPOCHS}, row {number}: {explain(error)}") from None
         if values.epoch != number:
@@ -269,10 +123,18 @@ def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
 
 
 def identity(
-    spec: NetworkSpec | BaselineSpec, recipe: Recipe, dataset: Dataset, seed: int, profile: str
+    spec: NetworkSpec | BaselineSpec,
+    recipe: Recipe,
+    dataset: Dataset,
+    seed: int,
+    profile: str,
+    parameters: dict,
 ) -> dict:
-    """The fields of IDENTITY, as the record of a new run begins."""
-    return {
+    """The fields of IDENTITY and the parameters, as the record of a new run begins.
+
+    Raises UserError on a value that `load_run` would refuse when the run is over.
+    """
+    record = {
         "profile": profile,
         "block": spec.block,
         "seed": seed,
@@ -285,7 +147,15 @@ def identity(
             "val_images": len(dataset.val),
             "fingerprint": dataset.fingerprint,
         },
+        "parameters": parameters,
     }
+    try:
+        Identity.model_validate(json.loads(json.dumps(record)))
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"parameters cannot be written into the record ({error}).") from None
+    return record
 
 
 def finished_run(run_dir: Path, wanted: dict) -> Run | None:

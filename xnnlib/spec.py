@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated_dataclass
 
-from xnnlib.errors import choose, one_line_errors
+from xnnlib.errors import UserError, choose, one_line_errors
 
 # The sources of images that `xnnlib.data.load_dataset` knows.
 DATASETS = ("shapes", "tiny-imagenet", "imagenet64", "folder")
@@ -165,6 +165,16 @@ class BaselineSpec:
     def sizes(self) -> dict[str, int | str]:
         """What a record says of the network."""
         return asdict(self)
+
+
+def spec_of(block: str, sizes: dict) -> NetworkSpec | BaselineSpec:
+    """The specification of a record's block and network. Raises UserError on sizes that cannot be."""
+    if "model" not in sizes:
+        return NetworkSpec(block, **sizes)
+    try:
+        return BaselineSpec(**sizes)
+    except TypeError as error:
+        raise UserError(f"{sizes} is no baseline ({error}).") from None
 
 
 @one_line_errors

@@ -166,9 +166,9 @@ def fit(
     A run that is already complete is returned as it is. One that was interrupted resumes from its last
     checkpoint, to the same result: there is one every `checkpoint_seconds` and after each epoch.
     `parameters` goes into the record as it is; `on_epoch` is called with the run so far. Raises UserError
-    if the folder holds another run or is locked, if the network's classes are not as many as the data's, if
-    a file cannot be written, or if the loss ceases to be finite; Interrupted, a KeyboardInterrupt, after
-    Ctrl-C or SIGTERM.
+    before any work if the record could not hold a value, the network's classes are not as many as the data's,
+    or the folder holds another run or is locked; later if a file cannot be written or the loss ceases to be
+    finite. Raises Interrupted, a KeyboardInterrupt, after Ctrl-C or SIGTERM.
     """
     if spec.num_classes != len(dataset.class_names):
         raise UserError(
@@ -178,7 +178,7 @@ def fit(
     device = device or runtime.pick_device()
     if not runtime.has_bfloat16(device):
         recipe = replace(recipe, precision="float32")
-    record = records.identity(spec, recipe, dataset, seed, profile) | {"parameters": parameters or {}}
+    record = records.identity(spec, recipe, dataset, seed, profile, parameters or {})
     finished = records.finished_run(run_dir, record)
     if not finished:
         with locked(run_dir) if parallel.is_main() else nullcontext():
@@ -333,14 +333,14 @@ class Trainer:
     def _finish(self) -> records.Run:
         rows, clocks = self.state.rows, self.state.clocks
         best = max(rows, key=lambda row: row["val_top1"])
-        images = self.recipe.epochs * images_of(self.train_split, self.recipe)
+        speed = self.recipe.epochs * images_of(self.train_split, self.recipe) / clocks["training"]
         self.record |= {
             "epochs": self.recipe.epochs,
             "last": {"epoch": rows[-1]["epoch"], "top1": rows[-1]["val_top1"], "loss": rows[-1]["val_loss"]},
             "best": {"top1": best["val_top1"], "epoch": best["epoch"]},
             "train_seconds": round(clocks["total"], 3),
             "compile_seconds": round(self.compile_seconds, 3),
-            "images_per_second": round(images / clocks["training"], 1),
+            "images_per_second": round(speed, 1) or speed,
             "complete": True,
         }
         if parallel.is_main():

@@ -117,7 +117,7 @@ def verify(folder: Path, data_root: str = "") -> tuple[Table, bool]:
         if run.path.name not in damaged and not (run.path / records.WEIGHTS).exists():
             verdict = NO_WEIGHTS
         elif run.path.name not in damaged:
-            key = _request(run)
+            key = repr(_request(run))  # whatever the parameters of a damaged record are
             if key not in datasets:
                 datasets[key] = load_images_of(run, data_root)
             top1, loss, verdict = check_run(run, datasets[key])
