@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pooch
-import requests
 
 from xnnlib.errors import UserError, choose
 
@@ -90,19 +89,19 @@ def _fetch(file: RemoteFile, folder: Path, progress: bool) -> Path:
         return fetched
 
     try:
-        if path.exists():  # pooch would replace another file of this name
-            if not file.is_at(path):
-                raise UserError(
-                    f"{path} is there, but is not the file at {file.url}; remove it to fetch that."
-                )
-            return path
-        fetch = pooch.HTTPDownloader(progressbar=progress, timeout=30)
-        pooch.retrieve(file.url, None, file.name, folder, processor=check, downloader=fetch)
-    except requests.RequestException as error:
-        why = " ".join(str(error).split())
-        raise UserError(f"{file.url} cannot be fetched ({why}); try again, or {file.by_hand}.") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        there = path.exists()  # pooch would replace another file of this name
+        if there and not file.is_at(path):
+            raise UserError(f"{path} is there, but is not the file at {file.url}; remove it to fetch that.")
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written ({error}); free space or name another folder."
         ) from error
+    if not there:
+        try:
+            fetch = pooch.HTTPDownloader(progressbar=progress, timeout=30)
+            pooch.retrieve(file.url, None, file.name, folder, processor=check, downloader=fetch)
+        except OSError as error:  # of the network, or of a disk that is full
+            why = " ".join(str(error).split())
+            raise UserError(f"{file.url} cannot be fetched ({why}); try again, or {file.by_hand}.") from error
     return path
