@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from xnnlib.errors import UserError
-from xnnlib.paths import project_path
+from xnnlib.files import project_path
 
 LARGEST_FILE = 64 * 2**20  # bytes; a photograph of 50 megapixels keeps well below
 
