@@ -1,16 +1,97 @@
-"""What the theme and Jupyter Book leave to be mended in the web pages, so that they open without complaint.
+"""The web pages around the text: downloads, links to where the project is published, repairs of the theme.
 
-Jupyter Book always adds Thebe, which runs code on a remote machine; nothing of the paper does, and its
-script, added twice, is an error on every page. A theme mode and names for the sidebar's toggles are missing.
+`{paper-downloads}` links the PDF, the references and the records, which are made after the pages into their
+folder. `{paper-launch}` links the records on Binder and on Colab, if `repository` in `_config.yml` says where
+the project is published. Jupyter Book always adds Thebe, which runs code on a remote machine; nothing of the
+paper does, and its script, added twice, is an error on every page.
 """
 
+import re
+import shutil
+from pathlib import Path
+
 from docutils import nodes
+from paper_guard import refuse
+from paper_typst import PAGES, PaperBuilder
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
+
+from xnnlib.bundles import write_bundle
+
+BUILDERS = ("html", "linkcheck")
+DOWNLOADS = {
+    "paper.pdf": "The paper as PDF",
+    "references.bib": "its references as BibTeX",
+    "records.zip": "the records, notebooks and weights of its runs",
+}
+# It reads the records alone, in a minute; binder/ is what Binder installs for it.
+NOTEBOOK = "notebooks/explore.ipynb"
+SERVICES = {
+    "Binder": "https://mybinder.org/v2/gh/{project}/{release}?urlpath=lab/tree/{notebook}",
+    "Colab": "https://colab.research.google.com/github/{project}/blob/{release}/{notebook}",
+}
 
 
-def set_mode(app: Sphinx, config: Config) -> None:
-    config.html_context.setdefault("default_mode", "auto")
+class PaperDownloads(SphinxDirective):
+    """`{paper-downloads}`: one line of links."""
+
+    def run(self) -> list[nodes.Node]:
+        up = "../" * self.env.docname.count("/")
+        line = nodes.paragraph("", "", classes=["web-only"])
+        for position, (file, title) in enumerate(DOWNLOADS.items()):
+            line += [nodes.Text(", " if position else ""), nodes.reference("", title, refuri=up + file)]
+        line += nodes.Text(".")
+        return [line]
+
+
+class PaperLaunch(SphinxDirective):
+    """`{paper-launch}`: one line of buttons, or nothing."""
+
+    def run(self) -> list[nodes.Node]:
+        project = self.env.app.paper_project
+        if not project:
+            return []
+        line = nodes.paragraph("", "Look into the records in a browser: ", classes=["web-only"])
+        for service, pattern in SERVICES.items():
+            release = self.config.html_theme_options["repository_branch"]
+            place = pattern.format(project=project, release=release, notebook=NOTEBOOK)
+            line += nodes.reference("", service, refuri=place, classes=["launch-button"])
+        return [line]
+
+
+def read_address(app: Sphinx, config: Config) -> None:
+    """Keep OWNER/NAME of the project, or "" where it is not published."""
+    address = config.html_theme_options["repository_url"]
+    found = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", address)
+    if address and not found:
+        form = "https://github.com/OWNER/NAME or empty"
+        refuse(f"_config.yml: repository.url is {address!r}; it must be {form}")
+    app.paper_project = found[1] if found else ""
+
+
+def check_builder(app: Sphinx) -> None:
+    """Refuse, before a page is read, a builder whose pages would have dead links, and name what there is."""
+    if app.builder.name not in BUILDERS:
+        refuse(
+            f"the book has no form {app.builder.name!r}; `jupyter-book build .` makes the web pages and, "
+            "beside them, the paper as PDF: _build/html/paper.pdf"
+        )
+
+
+def make_downloads(app: Sphinx, exception: Exception | None) -> None:
+    if exception or app.builder.name != "html" or app.paper_problems.problems:  # a refused book needs none
+        return
+    if not all(page in app.env.all_docs for page in PAGES):
+        return
+    outdir, root = Path(app.outdir), Path(app.srcdir)
+    shutil.copyfile(PaperBuilder(app, app.env).make(), outdir / "paper.pdf")
+    shutil.copyfile(root / "references.bib", outdir / "references.bib")
+    results = root / app.config.paper_results
+    folders = {folder for run in app.paper.notebooks for folder in (run.path, run.path.parent)}
+    found = [file for folder in folders for file in folder.iterdir()]
+    files = [file for file in found if file.is_file() and not file.name.startswith(".")]
+    write_bundle(outdir / "records.zip", {file.relative_to(results).as_posix(): file for file in files})
 
 
 def _is_thebe(file: object) -> bool:
@@ -29,7 +110,12 @@ def drop_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) -> N
 
 
 def setup(app: Sphinx) -> None:
+    app.add_directive("paper-downloads", PaperDownloads)
+    app.add_directive("paper-launch", PaperLaunch)
     app.add_js_file("accessible.js", loading_method="defer")
-    app.connect("config-inited", set_mode)
+    app.connect("config-inited", read_address, priority=800)
+    app.connect("config-inited", lambda app, config: config.html_context.setdefault("default_mode", "auto"))
+    app.connect("builder-inited", check_builder)
     app.connect("doctree-resolved", drop_thebe_settings, priority=900)
     app.connect("html-page-context", drop_thebe_files, priority=900)
+    app.connect("build-finished", make_downloads)

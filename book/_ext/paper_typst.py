@@ -11,7 +11,8 @@ from pathlib import Path
 
 import typst
 from docutils import nodes
-from paper import notice
+from paper_material import QUICK
+from sphinx import addnodes
 from sphinx.builders import Builder
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxTranslator
@@ -21,7 +22,8 @@ PAGES = ("paper", "introduction", "related-work", "design", "training", "impleme
 PAGES = tuple(f"book/{page}" for page in (*PAGES, "references"))
 # What is for readers of the web only.
 WEB_ONLY = ("made-by", "web-only")
-WIDE_TABLES = ("paper-table-3", "paper-table-4", "paper-table-costs")
+WIDE_TABLES = ("paper-table-4", "paper-table-costs")
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def quoted(text: str) -> str:
@@ -59,7 +61,10 @@ class TypstTranslator(SphinxTranslator):
         super().dispatch_visit(node)
 
     def visit_Text(self, node: nodes.Text) -> None:
-        self.body.append(f"#{quoted(node.astext().replace(chr(10), ' '))};")
+        text = node.astext().replace("\n", " ")
+        if isinstance(node.parent.parent, addnodes.number_reference):
+            text = text.replace(" ", NO_BREAK_SPACE)  # Figure 1
+        self.body.append(f"#{quoted(text)};")
 
     def depart_Text(self, node: nodes.Text) -> None:
         pass
@@ -69,6 +74,7 @@ class TypstTranslator(SphinxTranslator):
     visit_emphasis, depart_emphasis = wrapped("#emph[")
     visit_strong, depart_strong = wrapped("#strong[")
     visit_literal, depart_literal = wrapped("#code[")
+    visit_subscript, depart_subscript = wrapped("#sub[")
     visit_inline, depart_inline = wrapped("", "")
     visit_number_reference, depart_number_reference = wrapped("", "")
     visit_BoundNumber, depart_BoundNumber = wrapped("", "")
@@ -160,8 +166,13 @@ class TypstTranslator(SphinxTranslator):
     def _skip(self, node: nodes.Node) -> None:
         raise nodes.SkipNode
 
-    # The note on the profile is the template's watermark and first footnote.
-    visit_admonition = visit_colspec = visit_comment = visit_target = visit_raw = _skip
+    def visit_raw(self, node: nodes.raw) -> None:
+        """An equation stands in the page twice: as MathML for the web and as Typst."""
+        if node["format"] == "typst":
+            self.body.append(f"{node.astext()}\n\n")
+        raise nodes.SkipNode
+
+    visit_colspec = visit_comment = visit_target = _skip
     visit_tabular_col_spec = visit_substitution_definition = visit_index = visit_compound = _skip
 
 
@@ -192,12 +203,10 @@ class PaperBuilder(Builder):
     def make(self) -> Path:
         """Write the markup and set it; returns the PDF. Raises ExtensionError if Typst refuses it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        profile = self.config.paper_profile
         settings = {
             "title": self.env.titles[PAGES[0]].astext(),
             "author": self.config.author,
-            "watermark": "" if profile == "paper" else f"profile {profile}",
-            "notice": "" if profile == "paper" else f"{notice(self.config)}.",
+            "watermark": f"profile {QUICK}" if self.config.paper_profile == QUICK else "",
         }
         given = ", ".join(f"{name}: {quoted(value)}" for name, value in settings.items())
         markup = [f'#import "template.typ": *\n#show: paper.with({given})\n']
