@@ -23,7 +23,7 @@ PAGES = tuple(f"book/{page}" for page in (*PAGES, "references"))
 # What is for readers of the web only.
 WEB_ONLY = ("made-by", "web-only")
 WIDE_TABLES = ("paper-table-4", "paper-table-costs")
-NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+NO_BREAK_SPACE, WORD_JOINER = "\N{NO-BREAK SPACE}", "\N{WORD JOINER}"
 
 
 def quoted(text: str) -> str:
@@ -51,6 +51,7 @@ class TypstTranslator(SphinxTranslator):
         self.docname = docname
         self.body: list[str] = []
         self.level = 0
+        self.unbroken = False  # inside "Figure 1"
 
     def unknown_visit(self, node: nodes.Node) -> None:
         raise ExtensionError(f"{self.docname}: the PDF has no way to set a {node.__class__.__name__}")
@@ -61,10 +62,8 @@ class TypstTranslator(SphinxTranslator):
         super().dispatch_visit(node)
 
     def visit_Text(self, node: nodes.Text) -> None:
-        text = node.astext().replace("\n", " ")
-        if isinstance(node.parent.parent, addnodes.number_reference):
-            text = text.replace(" ", NO_BREAK_SPACE)  # Figure 1
-        self.body.append(f"#{quoted(text)};")
+        text = node.astext().replace("\n", " ").replace("/", f"/{WORD_JOINER}")
+        self.body.append(f"#{quoted(text.replace(' ', NO_BREAK_SPACE) if self.unbroken else text)};")
 
     def depart_Text(self, node: nodes.Text) -> None:
         pass
@@ -76,7 +75,6 @@ class TypstTranslator(SphinxTranslator):
     visit_literal, depart_literal = wrapped("#code[")
     visit_subscript, depart_subscript = wrapped("#sub[")
     visit_inline, depart_inline = wrapped("", "")
-    visit_number_reference, depart_number_reference = wrapped("", "")
     visit_BoundNumber, depart_BoundNumber = wrapped("", "")
     visit_definition_list, depart_definition_list = wrapped("\n", "\n")
     visit_definition_list_item, depart_definition_list_item = wrapped("#definition", "\n")
@@ -113,6 +111,12 @@ class TypstTranslator(SphinxTranslator):
 
     def depart_title(self, node: nodes.title) -> None:
         self.body.append("]\n\n")
+
+    def visit_number_reference(self, node: addnodes.number_reference) -> None:
+        self.unbroken = True
+
+    def depart_number_reference(self, node: addnodes.number_reference) -> None:
+        self.unbroken = False
 
     def visit_reference(self, node: nodes.reference) -> None:
         address = node.get("refuri", "")
