@@ -48,9 +48,11 @@ def load_records(app: Sphinx, config: Config) -> None:
 
 def add_run_pages(app: Sphinx, config: Config) -> None:
     """Make each training notebook a page; the list of runs links them, not the sidebar."""
-    for run in app.paper.notebooks:
-        page = (run.path / "train").relative_to(app.srcdir).as_posix()
-        config.external_site_map[page] = Document(page)
+    pages = [(run.path / "train").relative_to(app.srcdir).as_posix() for run in app.paper.notebooks]
+    config.external_site_map.update({page: Document(page) for page in pages})
+    # sphinx_external_toc has excluded what `_toc.yml` does not name.
+    files = {f"{page}.ipynb" for page in pages}
+    config.exclude_patterns = [pattern for pattern in config.exclude_patterns if pattern not in files]
 
 
 def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -73,7 +75,7 @@ def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
     for cell in code:
         cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
     curve = [cell for cell in code if "figure_5([" in "".join(cell["source"])]
-    opening = {"cell_type": "markdown", "metadata": {}, "source": f"{title}\n\n{told}\n"}
+    opening = {"cell_type": "markdown", "id": "result", "metadata": {}, "source": f"{title}\n\n{told}\n"}
     first["source"] = f"## The notebook\n{body}"
     notebook["cells"] = [opening, *curve, *(cell for cell in cells if cell not in curve)]
     source[0] = json.dumps(notebook)

@@ -48,6 +48,9 @@ def load_material(root: Path, results: str, profile: str) -> Material:
             f"{results}/{profile} has no run of block {' and '.join(missing)}; the paper compares "
             f"{', '.join(BLOCKS)}: train what is missing, or name another paper_profile in _config.yml."
         )
+    for run in runs:
+        if not (run.path / "train.ipynb").exists():
+            raise UserError(f"{run_source([run])}/train.ipynb is missing, which the book shows; train again.")
     experiments = load_campaign(root, SMALL_LIST)
     others = [run for group in experiments for run in group.runs]
     # The notebook of a run that has just been trained may be still to come.

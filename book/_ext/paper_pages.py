@@ -8,6 +8,7 @@ paper does, and its script, added twice, is an error on every page.
 
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 from docutils import nodes
@@ -16,8 +17,6 @@ from paper_typst import PAGES, PaperBuilder
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
-
-from xnnlib.bundles import write_bundle
 
 BUILDERS = ("html", "linkcheck")
 DOWNLOADS = {
@@ -90,8 +89,11 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
     results = root / app.config.paper_results
     folders = {folder for run in app.paper.notebooks for folder in (run.path, run.path.parent)}
     found = [file for folder in folders for file in folder.iterdir()]
-    files = [file for file in found if file.is_file() and not file.name.startswith(".")]
-    write_bundle(outdir / "records.zip", {file.relative_to(results).as_posix(): file for file in files})
+    with zipfile.ZipFile(outdir / "records.zip", "w") as archive:
+        for file in sorted(file for file in found if file.is_file() and not file.name.startswith(".")):
+            # Without a time of its own, so that the same records give the same bytes.
+            entry = zipfile.ZipInfo(f"records/{file.relative_to(results).as_posix()}")
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def _is_thebe(file: object) -> bool:

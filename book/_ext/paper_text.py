@@ -222,7 +222,7 @@ def check_prose(app: Sphinx, doctree: nodes.document) -> None:
         cure = f"bind it: {{num}}`{keys[0]}`" if keys else f"bind it, or add an exception to {EXCEPTIONS}"
         report(f"the number {number!r} is typed by hand; {cure}", node, "prose")
     for paragraph in list(doctree.findall(nodes.paragraph)):
-        if not paragraph.astext().strip() and not any(paragraph.findall(nodes.image)):
+        if all(isinstance(child, nodes.Text) and not child.strip() for child in paragraph.children):
             paragraph.parent.remove(paragraph)
 
 
