@@ -122,7 +122,7 @@ class Provenance(SphinxDirective):
             raise self.error(f"unknown kind {self.arguments[0]!r}; choose one of {', '.join(kinds)}")
         columns, rows = kinds[self.arguments[0]]()
         align = "l" * len(columns)
-        table = table_node(columns, align, [], ["provenance"])
+        table = table_node(columns, align, [], ["provenance", f"provenance-{self.arguments[0]}"])
         body = table.next_node(nodes.tbody)
         for identifier, cells in rows:
             row = row_node(cells, align)
