@@ -1,4 +1,4 @@
-from xnnlib.paths import project_path
+from xnnlib.files import project_path
 
 
 def test_the_same_relative_path_means_the_same_file_everywhere(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from xnnlib.model import CondConv2d, SqueezeExcite, untrained
+from xnnlib.model import CondConv2d, Routing, SqueezeExcite, untrained
 from xnnlib.spec import NetworkSpec
 
 KINDS = ("convolution", "linear", "se", "routing", "mixing")
@@ -91,20 +91,21 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
 
         return on_linear
 
-    linear_kinds = {}
+    gates = {}
     hooks = []
     for module in unit.modules():
         if isinstance(module, CondConv2d):
-            linear_kinds[module.routing] = ("routing", "routing linear")
             hooks.append(module.register_forward_hook(on_conditional))
         elif isinstance(module, SqueezeExcite):
-            linear_kinds[module.reduce] = linear_kinds[module.expand] = ("se", "SE linear")
+            gates |= {module.reduce: "SE linear", module.expand: "SE linear"}
         elif isinstance(module, nn.Conv2d):
             hooks.append(module.register_forward_hook(on_convolution))
+        elif isinstance(module, Routing):
+            hooks.append(module.register_forward_hook(linear("routing", "routing linear")))
         elif isinstance(module, nn.Linear):
-            # A gate's or a routing's linear was named by its parent, which comes first.
-            kind, label = linear_kinds.get(module, ("linear", "linear"))
-            hooks.append(module.register_forward_hook(linear(kind, label)))
+            # A gate's linear was named by its parent, which comes first.
+            kind = "se" if module in gates else "linear"
+            hooks.append(module.register_forward_hook(linear(kind, gates.get(module, "linear"))))
     unit(images)
     for hook in hooks:
         hook.remove()

@@ -1,7 +1,11 @@
 """The exceptions that a user meets: a mistake, a run that diverged, an interrupt."""
 
+import functools
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import repr as shortened
+
+from pydantic import ValidationError
 
 
 class UserError(ValueError):
@@ -39,3 +43,68 @@ def choose(what: str, value: str, known: Iterable[str]) -> str:
     near = get_close_matches(str(value), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UserError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.{hint}")
+
+
+# What pydantic's kinds of error ask for, in the words of a message to a user.
+_WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "text",
+    "bool": "true or false",
+    "finite": "a finite number",
+    "dict": "a mapping of name: value",
+    "model": "a mapping of name: value",
+    "list": "a list",
+    "greater_than_equal": "at least {ge:g}",
+    "greater_than": "above {gt:g}",
+    "less_than_equal": "at most {le:g}",
+    "less_than": "below {lt:g}",
+}
+
+
+def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """The first of pydantic's errors as a sentence; `known` names the fields there are, in their order."""
+    first, known = error.errors()[0], tuple(known)
+    # A union's members and the validators that a value passes follow the field's name in `loc`; an argument
+    # that was given by position has its number for a name.
+    parts = [part for part in first["loc"] if not str(part).startswith(("constrained-", "function-"))]
+    name = ".".join(
+        known[part] if part is parts[0] and isinstance(part, int) else str(part) for part in parts
+    )
+    kind, value, context = first["type"], first["input"], first.get("ctx", {})
+    if isinstance(context.get("error"), UserError):
+        return str(context["error"])
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        try:
+            choose("parameter", name, known)
+        except UserError as unknown:
+            return str(unknown)
+        return f"{name} is given twice."
+    if kind in ("missing", "missing_argument"):
+        return f"{name} is missing."
+    if kind == "literal_error":
+        expected = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        try:
+            choose(name, value, expected)
+        except UserError as unknown:
+            return str(unknown)
+    if kind == "value_error":  # a validator of our own says what a value must be
+        return f"{name} is {shortened(value)}; it must be {context['error']}."
+    wanted = next((words for start, words in _WANTED.items() if kind.startswith(start)), first["msg"])
+    return f"{name} is {shortened(value)}; it must be {wanted.format_map(context)}."
+
+
+def one_line_errors(cls: type) -> type:
+    """Class decorator: what pydantic refuses when an instance is made is one UserError."""
+    construct = cls.__init__
+
+    @functools.wraps(construct)
+    def __init__(self, *arguments, **values):
+        try:
+            construct(self, *arguments, **values)
+        except ValidationError as error:
+            known = getattr(cls, "model_fields", None) or getattr(cls, "__dataclass_fields__", ())
+            raise UserError(explain(error, known)) from None
+
+    cls.__init__ = __init__
+    return cls

@@ -1,14 +1,15 @@
-"""Files that are never half written, and folders that one process works in at a time."""
+"""Files that are never half written, folders that one process locks, and where the project is."""
 
 import errno
-import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 from xnnlib.errors import UserError
 
@@ -44,36 +45,46 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Work in `folder` alone. Raises UserError, naming the other process, if one works there already.
+def locked(folder: Path) -> Iterator[None]:
+    """Work in `folder` alone. Raises UserError, naming the other process, if it is locked.
 
-    The system gives the folder free when the process ends, however it ends; the file LOCK stays. On a
-    file system that knows no locks the folder is not held.
+    The system releases the lock when the process ends, however it ends; the file LOCK stays. On a file
+    system that knows no locks there is none.
     """
+    owner = folder / f"{LOCK}-owner"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (closing it is what frees the folder)
+        lock = FileLock(folder / LOCK, mode=0o644).acquire(blocking=False)
+    except Timeout:
+        name = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"
+        raise UserError(
+            f"{folder} is in use by {name}; wait for it, end it, or choose another folder."
+        ) from None
+    except NotImplementedError:  # filelock's word for such a file system
+        lock = nullcontext()
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written ({error.strerror}); choose another folder or make it writable."
         ) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise UserError(
-                f"{folder} is in use by {lock.read().strip() or 'another process'}; "
-                "wait for it, end it, or choose another folder."
-            ) from None
-        except OSError:
-            pass
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
-        lock.flush()
+        owner.write_text(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
         for left in folder.glob(f".*{_PARTIAL}"):  # by a process that was killed while it wrote
             left.unlink()
         yield
+
+
+def project_path(path: str | os.PathLike) -> Path:
+    """Resolve `path` against the closest folder upwards of the working one that holds the project.
+
+    Notebooks run in the project's root under papermill and in notebooks/ under nbval and Jupyter;
+    the same relative path must mean the same file in both. Absolute paths are returned as they are;
+    outside a checkout the working folder is the base.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "_toc.yml").exists() and (folder / "notebooks").is_dir():
+            return folder / path
+    return here / path
 
 
 def _flush_folder(folder: Path) -> None:

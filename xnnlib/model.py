@@ -67,19 +67,41 @@ class SqueezeExcite(nn.Module):
         return x * gate[:, :, None, None]
 
 
+class Routing(nn.Linear):
+    """Channel means to one weight an expert: (N, channels, H, W) to (N, experts) in (0, 1) (paper, Figure 4).
+
+    r = sigmoid(V z / d), z the channel means, without bias. `kind` is one of ROUTINGS:
+
+    - "torch_init": as drawn, d = 1, V as torch initialises a linear layer;
+    - "zero_init", "shared": as drawn, V from zero, so that every sample starts with the same filter, half
+      the experts' sum ("shared": one routing for the three convolutions of an `InvertedResidual`);
+    - "equalised": V from zero, d = sqrt(channels) (Karras et al., arXiv:1710.10196, section 4.1). Channel
+      means are mostly positive and no batch norm undoes the scale of what follows: without it one step
+      changes the routing in proportion to the channels;
+    - "frozen": V stays zero, a control: the experts' sum, nothing conditional.
+    """
+
+    def __init__(self, channels: int, experts: int, kind: str = "equalised"):
+        super().__init__(channels, experts, bias=False)
+        if kind != "torch_init":
+            nn.init.zeros_(self.weight)
+        self.weight.requires_grad_(kind != "frozen")
+        self.divisor = channels**0.5 if kind == "equalised" else 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(super().forward(channel_means(x) / self.divisor))
+
+
 class CondConv2d(nn.Module):
     """Conditional convolution: one filter per sample (Yang et al., arXiv:1904.04971; paper, Figure 4).
 
-    The channel means of the convolution's own input pass a linear layer without bias and a Sigmoid
-    to give one routing weight an expert; the sample's filter is the sum of the experts' filters, each
-    times its routing weight. Maps (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)
-    with zero padding of filter_size // 2 and no bias.
+    `Routing` gives one weight an expert from the convolution's own input; the sample's filter is the sum of
+    the experts' filters, each times its weight. Maps (N, in_channels, H, W) to (N, out_channels, H / stride,
+    W / stride) with zero padding of filter_size // 2 and no bias. With `routing` "shared" the layer has
+    none of its own and is called with the weights (N, experts).
 
-    Routing starts at zero, so that the layer starts as an ordinary convolution with half the sum of the
-    experts. The filter is either fully grouped (`depthwise`, in_channels = out_channels) or dense with
-    filter_size 1 and stride 1: the two kinds that the paper's block has.
-
-    Raises ValueError on any other combination.
+    The filter is either fully grouped (`depthwise`, in_channels = out_channels) or dense with filter_size 1
+    and stride 1: the two kinds that the paper's block has. Raises ValueError on any other combination.
     """
 
     def __init__(
@@ -90,6 +112,7 @@ class CondConv2d(nn.Module):
         stride: int = 1,
         depthwise: bool = False,
         experts: int = 4,
+        routing: str = "equalised",
     ):
         super().__init__()
         if depthwise and in_channels != out_channels:
@@ -101,19 +124,12 @@ class CondConv2d(nn.Module):
         self.filter_shape = (out_channels, 1 if depthwise else in_channels, filter_size, filter_size)
         # All experts as one (experts, coefficients) matrix: mixing is one matrix product.
         self.weight = nn.Parameter(torch.empty(experts, math.prod(self.filter_shape)))
-        self.routing = nn.Linear(in_channels, experts, bias=False)
-        # Every sample starts with the same filter, half the experts' sum. Random routing scales samples
-        # differently in each of the network's 48 such layers, which batch norm cannot undo.
-        nn.init.zeros_(self.routing.weight)
+        self.routing = None if routing == "shared" else Routing(in_channels, experts, routing)
         for expert in self.weight.detach():
             init_filter(expert.view(self.filter_shape))
 
-    def forward(self, x: Tensor) -> Tensor:
-        # Routing is not followed by a batch norm that would undo its scale, and channel means are mostly
-        # positive: what one step adds to it grows with the channels. Equalised (Karras et al.,
-        # arXiv:1710.10196, section 4.1): the linear layer's weight is `routing.weight` / sqrt(in_channels).
-        routing = torch.sigmoid(self.routing(channel_means(x) / self.routing.in_features**0.5))
-        filters = routing @ self.weight
+    def forward(self, x: Tensor, routing: Tensor | None = None) -> Tensor:
+        filters = (self.routing(x) if routing is None else routing) @ self.weight
         return self._depthwise(x, filters) if self.depthwise else self._dense(x, filters)
 
     def _dense(self, x: Tensor, filters: Tensor) -> Tensor:
@@ -145,10 +161,6 @@ def init_filter(weight: Tensor) -> None:
         weight.normal_(0.0, (2.0 / fan_out) ** 0.5)
 
 
-# Called as convolution(in_channels, out_channels, filter_size=, stride=, depthwise=).
-Convolution = Callable[..., nn.Module]
-
-
 def ordinary_convolution(
     in_channels: int, out_channels: int, filter_size: int = 1, stride: int = 1, depthwise: bool = False
 ) -> nn.Conv2d:
@@ -165,12 +177,19 @@ def ordinary_convolution(
     return convolution
 
 
-def convolution_norm(convolution: nn.Module, channels: int, relu: bool = True) -> nn.Sequential:
+class ConvolutionNorm(nn.Sequential):
     """A convolution, batch norm over its `channels` outputs and, unless told otherwise, a ReLU."""
-    layers = [convolution, nn.BatchNorm2d(channels)]
-    if relu:
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
+
+    def __init__(self, convolution: nn.Module, channels: int, relu: bool = True):
+        super().__init__(convolution, nn.BatchNorm2d(channels), *([nn.ReLU(inplace=True)] if relu else []))
+
+    def forward(self, x: Tensor, routing: Tensor | None = None) -> Tensor:
+        """`routing` is for a conditional convolution that has none of its own."""
+        convolution, *others = self
+        x = convolution(x) if routing is None else convolution(x, routing)
+        for layer in others:
+            x = layer(x)
+        return x
 
 
 class InvertedResidual(nn.Module):
@@ -182,7 +201,8 @@ class InvertedResidual(nn.Module):
     in_channels = out_channels and stride = 1.
 
     `convolution` makes the three convolutions; `gate`, called with a number of channels, makes the
-    module between the depthwise convolution and the last one.
+    module between the depthwise convolution and the last one; `routing`, called with a number of
+    channels, makes the one routing that the three conditional convolutions share.
     """
 
     def __init__(
@@ -192,24 +212,27 @@ class InvertedResidual(nn.Module):
         filter_size: int = 3,
         stride: int = 1,
         expansion: int = 4,
-        convolution: Convolution = ordinary_convolution,
+        convolution: Callable[..., nn.Module] = ordinary_convolution,
         gate: Callable[[int], nn.Module] | None = None,
+        routing: Callable[[int], nn.Module] | None = None,
     ):
         super().__init__()
         channels = expansion * in_channels
         self.identity = in_channels == out_channels and stride == 1
-        self.expand = convolution_norm(convolution(in_channels, channels), channels)
-        self.depthwise = convolution_norm(
+        self.routing = routing(in_channels) if routing else None
+        self.expand = ConvolutionNorm(convolution(in_channels, channels), channels)
+        self.depthwise = ConvolutionNorm(
             convolution(channels, channels, filter_size=filter_size, stride=stride, depthwise=True), channels
         )
         self.gate = gate(channels) if gate else None
-        self.project = convolution_norm(convolution(channels, out_channels), out_channels, relu=False)
+        self.project = ConvolutionNorm(convolution(channels, out_channels), out_channels, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.depthwise(self.expand(x))
+        routing = None if self.routing is None else self.routing(x)
+        y = self.depthwise(self.expand(x, routing), routing)
         if self.gate is not None:
             y = self.gate(y)
-        y = self.project(y)
+        y = self.project(y, routing)
         return x + y if self.identity else y
 
 
@@ -219,9 +242,9 @@ class Network(nn.Module):
     `block` is "standard" (A), "se" (B: + squeeze-and-excite with `reduction` R) or "se_cond"
     (C: + conditional convolution with `experts` M). Other image sizes work too: the classifier
     averages over whatever rows and columns are left. `variation` is what else NetworkSpec takes:
-    filter_size, expansion, width, table. `stages[i]` holds the repeats of row i.
+    filter_size, expansion, width, routing, conditional_from, table. `stages[i]` holds the repeats of row i.
 
-    Raises UserError on an unknown block or a size below one.
+    Raises UserError on a value that NetworkSpec refuses.
     """
 
     def __init__(
@@ -234,7 +257,8 @@ class Network(nn.Module):
     ):
         super().__init__()
         self.spec = NetworkSpec(block, num_classes, reduction, experts, **variation)
-        self.stages = nn.Sequential(*(_build(stage, self.spec) for stage in self.spec.stages))
+        rows = zip(self.spec.stages, self.spec.levels(), strict=True)
+        self.stages = nn.Sequential(*(_build(stage, level, self.spec) for stage, level in rows))
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> "Network":
@@ -251,10 +275,17 @@ def untrained(spec: NetworkSpec) -> Network:
         return Network.of(spec).eval()
 
 
-def _build(stage: Stage, spec: NetworkSpec) -> nn.Sequential:
+def memory_format(block: str) -> torch.memory_format:
+    """The memory format of the activations that is faster for the block."""
+    # Measured on two cores: channels_last takes a quarter off A's and B's step; C's products and its
+    # one-group-a-channel convolutions would copy every activation to rows first.
+    return torch.contiguous_format if block == "se_cond" else torch.channels_last
+
+
+def _build(stage: Stage, level: int, spec: NetworkSpec) -> nn.Sequential:
     repeats = range(stage.repeat)
     if stage.operation == "block":
-        return nn.Sequential(*(_block(stage, spec) for _ in repeats))
+        return nn.Sequential(*(_block(stage, level, spec) for _ in repeats))
     if stage.operation == "classifier":
         classifier = nn.Linear(stage.in_channels, spec.num_classes)
         nn.init.normal_(classifier.weight, std=0.01)
@@ -262,7 +293,7 @@ def _build(stage: Stage, spec: NetworkSpec) -> nn.Sequential:
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
     return nn.Sequential(
         *(
-            convolution_norm(
+            ConvolutionNorm(
                 ordinary_convolution(stage.in_channels, stage.out_channels, stage.filter_size, stage.stride),
                 stage.out_channels,
             )
@@ -271,15 +302,19 @@ def _build(stage: Stage, spec: NetworkSpec) -> nn.Sequential:
     )
 
 
-def _block(stage: Stage, spec: NetworkSpec) -> InvertedResidual:
-    conditional = spec.block == "se_cond"
+def _block(stage: Stage, level: int, spec: NetworkSpec) -> InvertedResidual:
+    conditional = spec.block == "se_cond" and level >= spec.conditional_from
     gated = spec.block in ("se", "se_cond")
+    shared = conditional and spec.routing == "shared"
     return InvertedResidual(
         stage.in_channels,
         stage.out_channels,
         stage.filter_size,
         stage.stride,
         stage.expansion,
-        convolution=partial(CondConv2d, experts=spec.experts) if conditional else ordinary_convolution,
+        convolution=partial(CondConv2d, experts=spec.experts, routing=spec.routing)
+        if conditional
+        else ordinary_convolution,
         gate=partial(SqueezeExcite, reduction=spec.reduction) if gated else None,
+        routing=partial(Routing, experts=spec.experts, kind="shared") if shared else None,
     )

@@ -4,7 +4,7 @@ record.json          what ran, on what, and the result
 epochs.csv           one row an epoch, columns EPOCH_COLUMNS
 weights.safetensors  the last epoch's weights
 train.ipynb          the executed notebook, written by papermill
-checkpoint.pt        the state to go on from, and beside it the one before (`xnnlib.checkpoints`);
+checkpoint.pt        the state to resume from, and beside it the one before (`xnnlib.checkpoint`);
                      both are removed when the run is complete
 """
 
@@ -12,17 +12,23 @@ import csv
 import io
 import json
 import os
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from xnnlib.errors import Diverged, UserError
+from xnnlib import runtime
+from xnnlib.data.images import Dataset
+from xnnlib.errors import Diverged, UserError, explain
 from xnnlib.files import write_atomically
-from xnnlib.record_check import check_epochs, check_record
-from xnnlib.spec import BLOCKS, NetworkSpec, Recipe
+from xnnlib.model import Network, memory_format
+from xnnlib.settings import Line
+from xnnlib.spec import BLOCKS, NetworkSpec, PositiveInt, Recipe
 
 RECORD, EPOCHS, WEIGHTS = "record.json", "epochs.csv", "weights.safetensors"
 
@@ -34,6 +40,138 @@ EPOCH_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_top1", "val_loss
 IDENTITY = ("profile", "block", "seed", "recipe", "network", "dataset")
 
 
+# Hyper-parameters that came after the first records, with what every run had until then; and those that are
+# gone, which no run of this code could repeat with another value.
+_BEFORE = {
+    "recipe": {
+        "weight_decay_on": "all",
+        "label_smoothing": 0.0,
+        "smallest_crop": 0.08,
+        "routing_learning_rate": 1.0,
+    },
+    "network": {
+        "filter_size": 3,
+        "expansion": 4,
+        "width": 1.0,
+        "routing": "equalised",
+        "conditional_from": 1,
+    },
+}
+_GONE = {"averaging_decay": 0.0, "batch_norm": "synchronised"}
+
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class _Checked(BaseModel):
+    """Fields that are read must be as declared; records may say more than is read."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class _Data(_Checked):
+    name: Line
+    num_classes: PositiveInt
+    train_images: PositiveInt
+    val_images: PositiveInt
+    fingerprint: Line
+
+
+class _Device(_Checked):
+    type: Line
+    name: Line
+    threads: PositiveInt | None = None
+
+
+class _Last(_Checked):
+    epoch: PositiveInt
+    top1: Percent
+    loss: NonNegative
+
+
+class _Best(_Checked):
+    epoch: PositiveInt
+    top1: Percent
+
+
+class _Place(_Checked):
+    epoch: PositiveInt
+    step: NonNegativeInt
+
+
+class _Diverged(_Place):
+    steps_per_epoch: PositiveInt
+    learning_rate: NonNegative
+    checkpoint: _Place | None
+
+
+class _Record(_Checked):
+    """record.json of a run that has begun."""
+
+    profile: Line
+    block: Literal[BLOCKS]
+    seed: NonNegativeInt
+    recipe: dict[str, Any]
+    network: dict[str, Any]
+    dataset: _Data
+    device: _Device
+    versions: dict[str, Line]
+    commit: Line
+    complete: bool
+    parameters: dict[str, Any] | None = None
+    diverged: _Diverged | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "_Record":
+        for name, build in (
+            ("recipe", lambda: Recipe(**self.recipe)),
+            ("network", lambda: NetworkSpec(self.block, **self.network)),
+        ):
+            try:
+                build()
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+        if self.device.type == "cpu" and self.device.threads is None:
+            raise UserError("device.threads is missing.")
+        if self.complete and self.diverged:
+            raise UserError("it is said to have diverged and to be complete.")
+        return self
+
+
+class _CompleteRecord(_Record):
+    """What only a run that came to its end can say."""
+
+    epochs: PositiveInt
+    last: _Last
+    best: _Best
+    train_seconds: Positive
+    images_per_second: Positive
+
+    @model_validator(mode="after")
+    def _ends_with_last(self) -> "_CompleteRecord":
+        if self.last.epoch != self.epochs or self.best.epoch > self.epochs:
+            raise UserError(
+                f"the last epoch is {self.last.epoch} and the best one is {self.best.epoch} of {self.epochs}."
+            )
+        return self
+
+
+class _Epoch(BaseModel):
+    """A row of epochs.csv, whose values are text."""
+
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
+
+    epoch: Positive
+    learning_rate: NonNegative
+    train_loss: NonNegative
+    train_top1: Percent
+    val_loss: NonNegative
+    val_top1: Percent
+    seconds: NonNegative
+
+
 @dataclass(frozen=True)
 class Run:
     """One run as read from its folder; `epochs` maps each of EPOCH_COLUMNS to its values."""
@@ -42,20 +180,28 @@ class Run:
     record: dict
     epochs: dict[str, list[float]]
 
+    @property
+    def spec(self) -> NetworkSpec:
+        """The network that was trained."""
+        return NetworkSpec(self.record["block"], **self.record["network"])
+
+    @property
+    def recipe(self) -> Recipe:
+        """The routine as it ran."""
+        return Recipe(**self.record["recipe"])
+
 
 def load_run(run_dir: str | os.PathLike) -> Run:
     """Read a run folder. Raises only UserError: if a file is missing or is not what it should be."""
     run_dir = Path(run_dir)
     try:
         record = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
-        with open(run_dir / EPOCHS, newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file, strict=True)) or [[]]
-        if tuple(header) != EPOCH_COLUMNS or any(len(row) != len(header) for row in rows):
-            raise ValueError(f"{EPOCHS} has other columns than {', '.join(EPOCH_COLUMNS)}")
-        epochs = {name: [float(row[i]) for row in rows] for i, name in enumerate(EPOCH_COLUMNS)}
-        _fill_in(record)
-        check_record(record)
-        check_epochs(record, epochs)
+        record = _of_today(record)
+        complete = isinstance(record, dict) and record.get("complete") is True
+        (_CompleteRecord if complete else _Record).model_validate(record)
+        epochs = _read_epochs(run_dir / EPOCHS)
+        if complete and len(epochs["epoch"]) != record["epochs"]:
+            raise ValueError(f"{EPOCHS} has {len(epochs['epoch'])} epochs, the record {record['epochs']}")
     except FileNotFoundError as error:
         raise UserError(
             f"{error.filename} is missing: {run_dir} is not a run folder; train it first."
@@ -63,17 +209,42 @@ def load_run(run_dir: str | os.PathLike) -> Run:
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror}); make it readable.") from None
     except (ValueError, csv.Error, RecursionError) as error:
-        raise UserError(f"{run_dir} is damaged ({error}); delete the folder and train it again.") from None
+        why = explain(error) if isinstance(error, ValidationError) else str(error)
+        raise UserError(
+            f"{run_dir} is damaged ({why.rstrip('.')}); restore the file, or train in another run_dir."
+        ) from None
     return Run(run_dir, record, epochs)
 
 
-def _fill_in(record: object) -> None:
-    """Settings that are newer than the record get the value that stood for them when it was made."""
-    for name, kind in (("recipe", Recipe), ("network", NetworkSpec)):
-        defaults = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
-        missing = {key: value for key, value in defaults.items() if key not in ("block", "table")}
+def _of_today(record: object) -> object:
+    """The record with today's hyper-parameters: newer ones as they were then, without those that are gone."""
+    for name, before in _BEFORE.items():
         if isinstance(record, dict) and isinstance(record.get(name), dict):
-            record[name] = missing | record[name]
+            kept = {key: value for key, value in record[name].items() if _GONE.get(key, ...) != value}
+            record[name] = before | kept
+    return record
+
+
+def _read_epochs(path: Path) -> dict[str, list[float]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file, strict=True)) or [[]]
+    if tuple(header) != EPOCH_COLUMNS or any(len(row) != len(header) for row in rows):
+        raise ValueError(f"{EPOCHS} has other columns than {', '.join(EPOCH_COLUMNS)}")
+    epochs = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            values = _Epoch(**dict(zip(EPOCH_COLUMNS, row, strict=True)))
+        except ValidationError as error:
+            raise ValueError(f"{EPOCHS}, row {number}: {explain(error)}") from None
+        if values.epoch != number:
+            raise ValueError(f"{EPOCHS} does not count its epochs 1, 2, 3 ...")
+        epochs.append(values.model_dump())
+    return columns(epochs)
+
+
+def columns(rows: list[dict]) -> dict[str, list[float]]:
+    """Each of EPOCH_COLUMNS with its values, from one dictionary an epoch."""
+    return {name: [row[name] for row in rows] for name in EPOCH_COLUMNS}
 
 
 def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
@@ -86,11 +257,29 @@ def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
     if not runs:
         raise UserError(f"{folder} holds no run records; make them with: make reproduce PROFILE={profile}")
     for run in runs:
-        if "diverged" in run.record:
+        if run.record.get("diverged"):
             raise Diverged(divergence(run.path, run.record["diverged"]))
-        if not run.record.get("complete"):
-            raise UserError(f"{run.path} is not complete; train it to the end or delete it.")
+        if not run.record["complete"]:
+            raise UserError(f"{run.path} is not complete; train it to the end or move it away.")
     return sorted(runs, key=lambda run: (BLOCKS.index(run.record["block"]), run.record["seed"]))
+
+
+def identity(spec: NetworkSpec, recipe: Recipe, dataset: Dataset, seed: int, profile: str) -> dict:
+    """The fields of IDENTITY, as the record of a new run begins."""
+    return {
+        "profile": profile,
+        "block": spec.block,
+        "seed": seed,
+        "recipe": asdict(recipe),
+        "network": spec.sizes(),
+        "dataset": {
+            "name": dataset.name,
+            "num_classes": len(dataset.class_names),
+            "train_images": len(dataset.train),
+            "val_images": len(dataset.val),
+            "fingerprint": dataset.fingerprint,
+        },
+    }
 
 
 def finished_run(run_dir: Path, wanted: dict) -> Run | None:
@@ -102,7 +291,7 @@ def finished_run(run_dir: Path, wanted: dict) -> Run | None:
         return None
     run = load_run(run_dir)
     require_same_run(run_dir, run.record, wanted)
-    if "diverged" in run.record:
+    if run.record.get("diverged"):
         raise Diverged(divergence(run_dir, run.record["diverged"]))
     return run
 
@@ -114,7 +303,7 @@ def divergence(run_dir: Path, diverged: dict) -> str:
     return (
         f"{run_dir} diverged: the loss was not finite at epoch {diverged['epoch']}, step {diverged['step']} "
         f"of {diverged['steps_per_epoch']}, learning rate {diverged['learning_rate']:.4g} (last good "
-        f"checkpoint: {kept}); delete the folder and train with a lower learning rate."
+        f"checkpoint: {kept}); train with a lower learning rate in another run_dir."
     )
 
 
@@ -127,9 +316,16 @@ def require_same_run(run_dir: Path, found: dict, wanted: dict) -> None:
         if isinstance(new, dict):
             field = next(key for key in old | new if old.get(key) != new.get(key))
             name, old, new = f"{name} {field}", old.get(field), new.get(field)
-        raise UserError(
-            f"{run_dir} holds a run with {name} {old!r}, not {new!r}; choose another run_dir or delete it."
-        )
+        raise UserError(f"{run_dir} holds a run with {name} {old!r}, not {new!r}; choose another run_dir.")
+
+
+def resumed(record: dict, here: dict, place: dict[str, int]) -> dict:
+    """The record of a run that resumes at `place`; `here` is its device, versions and code from then on."""
+    last = record["continued"][-1] if "continued" in record else record
+    if all(last.get(name) == value for name, value in here.items()):
+        return record
+    # It is no longer the run of one machine and one commit, and says so.
+    return record | {"continued": [*record.get("continued", []), place | here]}
 
 
 def save_record(run_dir: Path, record: dict) -> None:
@@ -169,3 +365,19 @@ def load_weights(run_dir: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}); fetch it again or train the run again.") from error
+
+
+def load_trained(run: Run, device: torch.device | None = None) -> Network:
+    """The network of a complete run with its last epoch's weights.
+
+    Raises UserError if they are missing, damaged or another network's.
+    """
+    network = Network.of(run.spec)
+    try:
+        network.load_state_dict(load_weights(run.path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{run.path / WEIGHTS} does not hold the weights of this code's network "
+            f"({str(error).splitlines()[-1].strip()}); fetch it again or train the run again."
+        ) from error
+    return network.to(device or runtime.pick_device(), memory_format=memory_format(run.spec.block))

@@ -6,120 +6,146 @@ error before any work.
 
 import argparse
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import replace
 from functools import cached_property
+from types import FunctionType, ModuleType
+from typing import Annotated, Any, Literal
 
-from xnnlib.errors import UserError, choose
-from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec, Recipe, recipe_for
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from xnnlib.errors import UserError, choose, one_line_errors
+from xnnlib.spec import BLOCKS, DATASETS, RECIPES, ROUTINGS, NetworkSpec, Recipe, recipe_for
 
 CHECKPOINT_SECONDS = 60.0
-SOURCES = ("shapes", "tiny-imagenet", "imagenet64", "folder")
 
 
-def _setting(default, help: str, at_least: float | None = None):
-    return field(default=default, metadata={"help": help, "at_least": at_least})
+def _one_line(text: str) -> str:
+    if not text or not text.isprintable() or text != text.strip():
+        raise ValueError("one line of printable text without spaces around it")
+    return text
 
 
-@dataclass(frozen=True)
-class Settings:
-    """One training run as it was asked for. Raises UserError on a value that cannot be."""
+# On a command line and behind papermill's -p everything that is no number is text.
+def _flag(value: object) -> object:
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
-    profile: str = _setting("custom", "the name that the record carries")
-    block: str = _setting("standard", f"one of {', '.join(BLOCKS)}")
-    seed: int = _setting(0, "of the weights and the augmentation", 0)
-    recipe: str = _setting("paper", f"one of {', '.join(RECIPES)}")
-    recipe_changes: str = _setting("", "settings of the recipe to change, such as 'weight_decay=2e-4'")
-    epochs: int = _setting(55, "how many", 1)
-    batch_size: int = _setting(256, "images a step, on all devices together", 1)
-    crop: int = _setting(56, "rows and columns that the network sees", 14)
-    dataset: str = _setting("shapes", f"one of {', '.join(SOURCES)}")
-    data_root: str = _setting("", "the data's archive or folder")
-    num_classes: int = _setting(100, "the first classes in sorted order", 2)
-    train_images: int = _setting(0, "of all classes together; 0 takes every one", 0)
-    val_images: int = _setting(0, "of all classes together; 0 takes every one", 0)
-    hold_out: bool = _setting(False, "validate on a tenth of the training images")
-    reduction: int = _setting(4, "R, of squeeze-and-excite", 1)
-    experts: int = _setting(4, "M, of conditional convolution", 1)
-    filter_size: int = _setting(3, "F, of the depthwise filters", 1)
-    expansion: int = _setting(4, "Ne / Ni", 1)
-    width: float = _setting(1.0, "multiplies every stage's channels", 0.05)
-    devices: int = _setting(1, "GPUs, or processes on a CPU, that train together", 1)
-    checkpoint_seconds: float = _setting(CHECKPOINT_SECONDS, "between two checkpoints inside an epoch", 0)
-    run_dir: str = _setting("results/custom/standard-seed0", "the run folder to make or to go on with")
 
-    def __post_init__(self):
-        for parameter in fields(self):
-            _check(parameter, getattr(self, parameter.name))
-        choose("dataset", self.dataset, SOURCES)
-        if self.batch_size % self.devices:
-            raise UserError(
-                f"batch_size is {self.batch_size}; it must be a multiple of devices, {self.devices}."
-            )
+def _mapping(value: object) -> object:
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return value
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Images = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+@one_line_errors
+class Settings(BaseModel):
+    """One training run as it was asked for. Raises UserError on a value that cannot be.
+
+    The defaults train for seconds on the embedded shapes; a profile names its own.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    profile: Line = Field("custom", description="the name that the record carries")
+    block: Literal[BLOCKS] = Field("standard", description=f"one of {', '.join(BLOCKS)}")
+    seed: Seed = Field(0, description="of the weights and the augmentation")
+    recipe: Literal[tuple(RECIPES)] = Field("paper", description=f"one of {', '.join(RECIPES)}")
+    recipe_changes: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(
+        {}, description="hyper-parameters that differ from the recipe's, such as {label_smoothing: 0.1}"
+    )
+    epochs: Count = Field(2, description="how many")
+    batch_size: Count = Field(20, description="images a step, over all ranks")
+    crop: Count = Field(28, description="rows and columns that the network sees")
+    dataset: Literal[DATASETS] = Field("shapes", description=f"one of {', '.join(DATASETS)}")
+    data_root: str = Field("", description="the data's archive or folder")
+    num_classes: Annotated[int, Field(ge=2, lt=2**31)] = Field(4, description="the first in sorted order")
+    train_images: Images = Field(80, description="of all classes together; 0 takes every one")
+    val_images: Images = Field(40, description="of all classes together; 0 takes every one")
+    hold_out: Flag = Field(False, description="validate on a tenth of the training images")
+    reduction: Count = Field(4, description="R, of squeeze-and-excite")
+    experts: Count = Field(4, description="M, of conditional convolution")
+    routing: Literal[ROUTINGS] = Field("equalised", description=f"one of {', '.join(ROUTINGS)}")
+    conditional_from: Count = Field(1, description="the first level whose convolutions are conditional")
+    filter_size: Count = Field(3, description="F, of the depthwise filters")
+    expansion: Count = Field(4, description="Ne / Ni")
+    width: Annotated[float, Field(ge=0.05)] = Field(1.0, description="multiplies every stage's channels")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        CHECKPOINT_SECONDS, description="between two checkpoints inside an epoch"
+    )
+    run_dir: str = Field("results/custom/standard-seed0", description="the run folder to make or to resume")
+
+    def model_post_init(self, _) -> None:
         # Made here so that what is wrong with them is said before anything is loaded.
         _ = self.routine, self.network
 
     @cached_property
     def routine(self) -> Recipe:
-        """The recipe as it applies to the block, with its changes, in the budget that was asked for."""
-        plain = recipe_for(self.recipe, self.block)
-        recipe = plain.changed(self.recipe_changes)
-        for name in ("name", "epochs", "batch_size", "crop", "resize"):
-            if getattr(recipe, name) != getattr(plain, name):
+        """The recipe as it applies to the block, in the budget that was asked for, with its changes."""
+        recipe = recipe_for(self.recipe, self.block).scaled(self.epochs, self.batch_size, self.crop)
+        for name in self.recipe_changes:
+            if choose("recipe_changes:", name, Recipe.__dataclass_fields__) in _BUDGET:
                 raise UserError(f"recipe_changes sets {name}, which follows from the other parameters.")
-        return recipe.scaled(self.epochs, self.batch_size, self.crop)
+        try:
+            return replace(recipe, **self.recipe_changes)
+        except UserError as error:
+            raise UserError(f"recipe_changes: {error}") from None
 
     @cached_property
     def network(self) -> NetworkSpec:
-        names = ("block", "num_classes", "reduction", "experts", "filter_size", "expansion", "width")
+        """The network that the block and the sizes describe."""
+        names = [name for name in NetworkSpec.__dataclass_fields__ if name != "table"]
         return NetworkSpec(**{name: getattr(self, name) for name in names})
 
     def recorded(self) -> dict:
-        """Every setting, defaults included, but for places and the number of devices, which the run knows."""
-        left_out = ("data_root", "run_dir", "devices")
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
-
-    def arguments(self) -> list[str]:
-        """The command line that asks for the same, on the device that it runs on."""
-        given = asdict(self) | {"devices": 1}
-        given = {_option(name): value for name, value in given.items()}
-        flags = [option for option, value in given.items() if value is True]
-        return flags + [f"{name}={value}" for name, value in given.items() if not isinstance(value, bool)]
+        """Every setting, defaults included, but for places."""
+        return self.model_dump(exclude={"data_root", "run_dir"})
 
 
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-NAMES = tuple(parameter.name for parameter in fields(Settings))
+_BUDGET = ("name", "epochs", "batch_size", "crop", "resize")
+NAMES = tuple(Settings.model_fields)
 
 
 def from_mapping(values: Mapping, where: str) -> Settings:
-    """Settings from a profile's or a notebook's values. Raises UserError on a name that there is not."""
+    """Settings from a profile's values. Raises UserError, which begins with `where`, on what cannot be."""
     if not isinstance(values, Mapping):
-        raise UserError(f"{where} is no list of `name: value`; see profiles/quick.yaml for one.")
-    for name in values:
-        choose(f"{where}: parameter", name, NAMES)
-    return Settings(**values)
+        raise UserError(f"{where}: it is no list of `name: value`; see profiles/quick.yaml for one.")
+    try:
+        return Settings(**{str(name): value for name, value in values.items()})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def from_notebook(variables: Mapping) -> Settings:
-    """Settings from the variables of a notebook whose parameters cell sets every one of them.
+    """Settings from the variables of a notebook, right after its parameters cell.
 
-    Raises UserError on a parameter that papermill was given and that is none.
+    Raises UserError on a parameter that papermill was given and that is none: papermill itself only warns.
     """
     refuse_unknown(variables, NAMES)
     return Settings(**{name: variables[name] for name in NAMES})
 
 
 def refuse_unknown(variables: Mapping, known: Iterable[str]) -> None:
-    """Raise UserError if papermill gave the notebook a parameter that is not one of `known`.
+    """Raise UserError if a notebook has a public variable that is not one of `known`.
 
-    papermill itself only warns. What it was given stands in the cell that it adds, whose first line is
-    "# Parameters"; IPython keeps the source of each cell in `In`.
+    For the cell after the parameters: what is there by then are the parameters, imports, and IPython's own.
     """
-    for cell in variables.get("In", []):
-        if cell.startswith("# Parameters\n"):
-            for line in cell.splitlines()[1:]:
-                name, assigned, _ = line.partition(" = ")
-                if assigned and name.isidentifier():
-                    choose("parameter", name, known)
+    for name, value in variables.items():
+        code = isinstance(value, ModuleType | type | FunctionType) or name in (
+            "get_ipython",
+            "exit",
+            "quit",
+            "open",
+        )
+        if not (name.startswith("_") or name in ("In", "Out") or code):
+            choose("parameter", name, known)
 
 
 def require_text(variables: Mapping, *names: str) -> None:
@@ -127,26 +153,26 @@ def require_text(variables: Mapping, *names: str) -> None:
     refuse_unknown(variables, names)
     for name in names:
         if not isinstance(variables[name], str):
-            raise UserError(f"{name} is {variables[name]!r}; it must be {_WORDS[str]}.")
+            raise UserError(f"{name} is {variables[name]!r}; it must be text.")
 
 
 def from_arguments(arguments: list[str] | None, program: str, description: str) -> Settings:
     """Settings from a command line. Raises UserError on an option that there is not."""
     parser = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
-    for parameter in fields(Settings):
-        kind, text = type(parameter.default), parameter.metadata["help"]
-        if kind is bool:
-            parser.add_argument(_option(parameter.name), action="store_true", help=text)
-        else:
-            shown = "" if parameter.default == "" else f" (default: {parameter.default})"
-            parser.add_argument(
-                _option(parameter.name),
-                type=kind,
-                default=parameter.default,
-                help=text + shown,
-                metavar=kind.__name__.upper(),
-                required=parameter.name == "run_dir",
-            )
+    for name, parameter in Settings.model_fields.items():
+        default, option = parameter.default, _option(name)
+        if isinstance(default, bool):
+            parser.add_argument(option, action="store_true", help=parameter.description)
+            continue
+        shown = "" if default in ("", {}) else f" (default: {default})"
+        parser.add_argument(
+            option,
+            type=str if isinstance(default, dict) else type(default),
+            default=default,
+            help=parameter.description + shown,
+            metavar=type(default).__name__.upper(),
+            required=name == "run_dir",
+        )
     given, unknown = parser.parse_known_args(arguments)
     for option in unknown:
         choose("option", option.split("=")[0], map(_option, NAMES))
@@ -155,15 +181,3 @@ def from_arguments(arguments: list[str] | None, program: str, description: str) 
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _check(parameter, value) -> None:
-    kind, name = type(parameter.default), parameter.name
-    accepted = (int, float) if kind is float else kind
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"{name} is {value!r}; it must be {_WORDS[kind]}.")
-    least = parameter.metadata["at_least"]
-    if least is not None and not least <= value < 2**63:  # written so that NaN is outside
-        raise UserError(
-            f"{name} is {value!r}; it must be at least {least:g}, and a number that fits 64 bits."
-        )

@@ -5,8 +5,16 @@ No `out_channels`, F `filter_size`, S `stride`, R `reduction`, M `experts`.
 """
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Annotated, Literal
 
-from xnnlib.errors import UserError, choose
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated_dataclass
+
+from xnnlib.errors import choose, one_line_errors
+
+# The sources of images that `xnnlib.data.load_dataset` knows.
+DATASETS = ("shapes", "tiny-imagenet", "imagenet64", "folder")
 
 BLOCKS = ("standard", "se", "se_cond")
 BLOCK_TITLES = {
@@ -62,164 +70,125 @@ TABLE_1 = (
 )
 
 
-def varied_table(
-    table: tuple[Stage, ...], filter_size: int, expansion: int, width: float
-) -> tuple[Stage, ...]:
-    """The table with other depthwise filters, another expansion ratio or other widths (paper, section 6).
-
-    Widths are multiplied and rounded to a multiple of 4. Raises UserError on an even filter size, an
-    expansion below one or a width that is not above zero.
-    """
-    _require_whole(filter_size=filter_size, expansion=expansion)
-    if filter_size % 2 == 0:
-        raise UserError(f"filter_size is {filter_size}; it must be odd.")
-    if not width > 0:
-        raise UserError(f"width is {width!r}; it must be above zero.")
-
-    def scaled(channels: int) -> int:
-        return max(4, 4 * int(channels * width / 4 + 0.5))
-
-    def vary(stage: Stage) -> Stage:
-        channels = {
-            "in_channels": stage.in_channels if stage.operation == "stem" else scaled(stage.in_channels),
-            "out_channels": scaled(stage.out_channels) if stage.out_channels else 0,
-        }
-        inner = {"filter_size": filter_size, "expansion": expansion} if stage.operation == "block" else {}
-        return replace(stage, **channels, **inner)
-
-    return tuple(vary(stage) for stage in table)
-
-
 # The paper's five levels (Figure 1): level 5 holds both widths 160 and 320.
 LEVELS = ((16,), (24,), (40,), (80,), (160, 320))
 
+# How a conditional convolution routes (xnnlib.model.Routing says what each one computes).
+ROUTINGS = ("equalised", "torch_init", "zero_init", "shared", "frozen")
 
-@dataclass(frozen=True)
+# Strict: "3", 3.0 and True are no whole number, and neither NaN nor infinity is a number.
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+PositiveInt = Annotated[int, Field(ge=1, lt=2**63)]
+LearningRate = Annotated[float, Field(ge=0, le=100)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError("odd")
+    return size
+
+
+OddInt = Annotated[PositiveInt, AfterValidator(_odd)]
+
+
+@one_line_errors
+@validated_dataclass(frozen=True, config=_STRICT)
 class NetworkSpec:
-    """A network: a table of stages with one block variant and its two sizes, as it is or varied.
+    """A network: a table of stages with one block variant and its sizes.
 
-    `filter_size`, `expansion` and `width` vary the table (see `varied_table`); the first two hold for
-    every block, whatever the table itself says.
-    Raises UserError on an unknown block or a size below one.
+    `filter_size` and `expansion` replace those of every block of the table; None leaves the table's own.
+    `width` multiplies every stage's channels, rounded to a multiple of 4 (paper, section 6). `routing` and
+    `conditional_from`, the first level whose blocks are conditional, matter to block "se_cond" alone:
+    blocks of earlier levels are then those of "se". Raises UserError on a value that cannot be.
     """
 
-    block: str = "standard"
-    num_classes: int = 100
-    reduction: int = 4
-    experts: int = 4
-    filter_size: int = 3
-    expansion: int = 4
-    width: float = 1.0
+    block: Literal[BLOCKS] = "standard"
+    num_classes: PositiveInt = 100
+    reduction: PositiveInt = 4
+    experts: PositiveInt = 4
+    filter_size: OddInt | None = None
+    expansion: PositiveInt | None = None
+    width: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    routing: Literal[ROUTINGS] = "equalised"
+    conditional_from: Annotated[int, Field(ge=1, le=len(LEVELS))] = 1
     table: tuple[Stage, ...] = TABLE_1
 
-    def __post_init__(self):
-        choose("block", self.block, BLOCKS)
-        _require_whole(num_classes=self.num_classes, reduction=self.reduction, experts=self.experts)
-        # Frozen, and made once: the rows that the network is built from.
-        varied = varied_table(self.table, self.filter_size, self.expansion, self.width)
-        object.__setattr__(self, "stages", varied)
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The rows that the network is built from: the table with its sizes as this specification says."""
+        return tuple(self._vary(stage) for stage in self.table)
 
-    def sizes(self) -> dict[str, int | float]:
+    def _vary(self, stage: Stage) -> Stage:
+        def scaled(channels: int) -> int:
+            return max(4, 4 * int(channels * self.width / 4 + 0.5)) if channels else 0
+
+        # The stem reads images, whose channels are three whatever the width.
+        in_channels = stage.in_channels if stage.operation == "stem" else scaled(stage.in_channels)
+        varied = replace(stage, in_channels=in_channels, out_channels=scaled(stage.out_channels))
+        if stage.operation != "block":
+            return varied
+        return replace(
+            varied,
+            filter_size=self.filter_size or stage.filter_size,
+            expansion=self.expansion or stage.expansion,
+        )
+
+    def levels(self) -> tuple[int, ...]:
+        """The level of each stage, by the width that it makes in the table; 0 for what is no block."""
+        return tuple(
+            next((i for i, widths in enumerate(LEVELS, 1) if stage.out_channels in widths), len(LEVELS))
+            if stage.operation == "block"
+            else 0
+            for stage in self.table
+        )
+
+    def sizes(self) -> dict[str, int | float | str]:
         """Everything but the block and the table: what a record says of the network."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in ("block", "table")
-        }
+        names = [field.name for field in fields(self) if field.name not in ("block", "table")]
+        block = next((stage for stage in self.stages if stage.operation == "block"), None)
+        own = {name: getattr(block, name, None) for name in ("filter_size", "expansion")}
+        return {name: own.get(name) or getattr(self, name) for name in names}
 
 
-def _require_whole(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
-
-
-# Wider than anything that trains, narrow enough to catch a slip of the hand.
-_RECIPE_RANGES = {
-    "warmup_epochs": (0.0, 1e4),
-    "start_learning_rate": (0.0, 100.0),
-    "peak_learning_rate": (0.0, 100.0),
-    "final_learning_rate": (0.0, 100.0),
-    "momentum": (0.0, 1.0),
-    "weight_decay": (0.0, 1.0),
-    "label_smoothing": (0.0, 1.0),
-    "smallest_crop": (0.001, 1.0),
-    "averaging_decay": (0.0, 1.0),
-}
-
-
-@dataclass(frozen=True)
+@one_line_errors
+@validated_dataclass(frozen=True, config=_STRICT)
 class Recipe:
-    """A training routine: every hyper-parameter of Table 2.
+    """A training routine: every hyper-parameter of Table 2. Raises UserError on a value that cannot be.
 
-    `weight_decay_on` is "all" parameters or "filters", which leaves out biases and batch norm;
-    `smallest_crop` is the least share of an image's area that a random crop takes; with an
-    `averaging_decay` above zero, an exponential moving average of the weights, updated with it at
-    every step, is what is evaluated and kept. `batch_norm` matters to several processes alone: is it
-    "synchronised", over the batch of all, or "per_process".
-
-    Learning rates are for the batch size given here. `precision` is that of the convolutions and
-    matrix products; a device without fast bfloat16 runs every recipe in float32, which its records say.
-    `learning_rate_set` says whether the rate changes per "epoch" or per "step".
+    Learning rates are for the batch size given here; `learning_rate_set` says whether they change per "step"
+    or per "epoch". `weight_decay_on` is "all" parameters or "filters", which leaves out biases and batch
+    norm. `smallest_crop` is the least share of an image's area that a random crop takes. `precision` is
+    that of the convolutions and matrix products; a device without fast bfloat16 trains every recipe in
+    float32, which its records say. `routing_learning_rate` times the learning rate is that of the routing
+    of conditional convolutions.
     """
 
     name: str
-    epochs: int = 55
-    batch_size: int = 256
-    warmup_epochs: float = 5.0
-    start_learning_rate: float = 0.002
-    peak_learning_rate: float = 0.2
-    final_learning_rate: float = 0.0002
-    learning_rate_set: str = "step"
-    momentum: float = 0.9
-    weight_decay: float = 5e-5
-    weight_decay_on: str = "all"
-    label_smoothing: float = 0.0
-    smallest_crop: float = 0.08
-    averaging_decay: float = 0.0
-    batch_norm: str = "synchronised"
-    resize: int = 64
-    crop: int = 56
-    precision: str = "bfloat16"
-
-    def __post_init__(self):
-        choose("weight_decay_on", self.weight_decay_on, ("all", "filters"))
-        choose("learning_rate_set", self.learning_rate_set, ("step", "epoch"))
-        choose("precision", self.precision, ("bfloat16", "float32"))
-        choose("batch_norm", self.batch_norm, ("synchronised", "per_process"))
-        _require_whole(epochs=self.epochs, batch_size=self.batch_size, resize=self.resize, crop=self.crop)
-        for name, (low, high) in _RECIPE_RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:  # written so that NaN is outside
-                raise UserError(f"{name} is {value!r}; it must be from {low:g} to {high:g}.")
-
-    def changed(self, changes: str) -> "Recipe":
-        """The routine with some settings changed, as in `"label_smoothing=0.1, weight_decay=2e-4"`.
-
-        Raises UserError on a setting that there is not, or a value that is none.
-        """
-        given = {}
-        for change in filter(None, (part.strip() for part in changes.split(","))):
-            name, _, text = (part.strip() for part in change.partition("="))
-            kinds = {field.name: type(getattr(self, field.name)) for field in fields(self)}
-            kind = kinds[choose("recipe_changes", name, kinds)]
-            try:
-                given[name] = kind(text)
-            except ValueError:
-                raise UserError(f"recipe_changes: {change!r} gives no {kind.__name__}.") from None
-        return replace(self, **given)
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = 128
+    warmup_epochs: Annotated[float, Field(ge=0, le=1e4)] = 3.0
+    start_learning_rate: LearningRate = 0.001
+    peak_learning_rate: LearningRate = 0.1
+    final_learning_rate: LearningRate = 0.0001
+    learning_rate_set: Literal["step", "epoch"] = "step"
+    momentum: Share = 0.9
+    weight_decay: Share = 5e-5
+    weight_decay_on: Literal["all", "filters"] = "all"
+    label_smoothing: Share = 0.0
+    smallest_crop: Annotated[float, Field(ge=0.001, le=1)] = 0.08
+    routing_learning_rate: LearningRate = 1.0
+    resize: PositiveInt = 64
+    crop: Annotated[int, Field(ge=14, lt=2**31)] = 56  # three halvings leave 14 pixels two
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
 
     def scaled(self, epochs: int, batch_size: int, crop: int) -> "Recipe":
         """The same routine in another budget, for `crop` x `crop` pixels.
 
         Learning rates follow the batch size linearly (Goyal et al., arXiv:1706.02677); the warm-up
         keeps its share of the epochs, so that a short run sees the same curve, shortened; the images
-        keep their ratio to the crop. Raises UserError on a size below one, or a crop below 14, of
-        which the network's three halvings would leave a single pixel.
+        keep their ratio to the crop. Raises UserError on a size that cannot be.
         """
-        _require_whole(epochs=epochs, batch_size=batch_size, crop=crop)
-        if crop < 14:
-            raise UserError(f"crop is {crop}; it must be at least 14 pixels.")
         rate = batch_size / self.batch_size
         return replace(
             self,
@@ -234,11 +203,22 @@ class Recipe:
         )
 
 
-# `reference` is the course's published routine to the letter (paper, section 4); its peak for block B
-# was lower. `paper` is the generic routine of RegNetX/Y (Radosavovic et al., arXiv:2003.13678).
+# `paper` is the paper's own setting, modelled on the routine of RegNetX/Y (Radosavovic et al.,
+# arXiv:2003.13678). `reference` is the course's published routine to the letter (paper, section 4); its peak
+# for block B was lower.
 RECIPES = {
-    "reference": Recipe("reference", learning_rate_set="epoch", precision="float32"),
     "paper": Recipe("paper"),
+    "reference": Recipe(
+        "reference",
+        epochs=55,
+        batch_size=256,
+        warmup_epochs=5.0,
+        start_learning_rate=0.002,
+        peak_learning_rate=0.2,
+        final_learning_rate=0.0002,
+        learning_rate_set="epoch",
+        precision="float32",
+    ),
 }
 REFERENCE_PEAK_LEARNING_RATE = {"se": 0.15}
 

@@ -14,15 +14,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from xnnlib import records, runtime
-from xnnlib.bundles import CHECKSUMS
 from xnnlib.data import Dataset, load_dataset
-from xnnlib.epochs import evaluate
 from xnnlib.errors import UserError
 from xnnlib.files import write_atomically
-from xnnlib.records import Run
+from xnnlib.records import Run, load_trained
 from xnnlib.report.tables import Table
-from xnnlib.spec import BLOCK_TITLES, Recipe
-from xnnlib.training import load_trained
+from xnnlib.spec import BLOCK_TITLES
+from xnnlib.training import evaluate
+
+# One line a file, `<SHA-256>  <name>`, as `sha256sum -c` reads it.
+CHECKSUMS = "SHA256SUMS"
 
 # What may be between the record and an evaluation of the shipped weights, which are stored in half precision
 # and which another device rounds differently. Rounding trained weights at random to that precision moved the
@@ -64,7 +65,7 @@ def check_run(run: Run, dataset: Dataset) -> tuple[str, str, str]:
     if dataset.fingerprint != run.record["dataset"]["fingerprint"]:
         return "-", "-", "FAILED: other data than the record's"
     device = runtime.pick_device()
-    recipe = Recipe(**run.record["recipe"])
+    recipe = run.recipe
     if not runtime.has_bfloat16(device):
         recipe = replace(recipe, precision="float32")  # a device without bfloat16 would only imitate it
     loss, top1 = evaluate(load_trained(run, device), dataset.val.to(device), recipe, device)
@@ -85,6 +86,20 @@ def judge(last: dict, loss: float, top1: float, images: int) -> str:
     return f"FAILED: {', '.join(found)}" if found else "ok"
 
 
+def load_images_of(run: Run, data_root: str = "") -> Dataset:
+    """The images that the run was trained on, by what it asked for. Raises UserError as load_dataset does."""
+    name, hold_out, size, *counts = _request(run)
+    dataset = load_dataset(name, data_root, *counts, size=size)
+    return dataset.held_out() if hold_out else dataset
+
+
+def _request(run: Run) -> tuple:
+    """What the run asked of `load_dataset`; of a run without parameters, what it was given."""
+    asked = run.record["dataset"] | (run.record.get("parameters") or {})
+    counts = (asked[name] for name in ("num_classes", "train_images", "val_images"))
+    return run.record["dataset"]["name"], asked.get("hold_out", False), run.recipe.resize, *counts
+
+
 def verify(folder: Path, data_root: str = "") -> tuple[Table, bool]:
     """A verdict for each run of the profile in `folder`, and whether all are good.
 
@@ -96,16 +111,13 @@ def verify(folder: Path, data_root: str = "") -> tuple[Table, bool]:
     rows, datasets = [], {}
     damaged = {name.split("/")[0] for name in problems}
     for run in records.load_runs(folder.parent, folder.name):
-        data, recipe = run.record["dataset"], run.record["recipe"]
         top1, loss, verdict = "-", "-", "FAILED: files are not those of the record"
         if run.path.name not in damaged and not (run.path / records.WEIGHTS).exists():
             verdict = NO_WEIGHTS
         elif run.path.name not in damaged:
-            names = ("name", "num_classes", "train_images", "val_images")
-            key = (*(data[name] for name in names), recipe["resize"])
+            key = _request(run)
             if key not in datasets:
-                name, *counts, size = key
-                datasets[key] = load_dataset(name, data_root, *counts, size=size)
+                datasets[key] = load_images_of(run, data_root)
             top1, loss, verdict = check_run(run, datasets[key])
         title, last = BLOCK_TITLES[run.record["block"]], run.record["last"]
         recorded = (f"{last['top1']:.2f}", f"{last['loss']:.4f}")

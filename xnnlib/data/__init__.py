@@ -8,7 +8,7 @@ for images, labels in train_batches(dataset.train, 64, 56, torch.Generator(), "c
 from xnnlib.data.batches import train_batches, val_batches
 from xnnlib.data.images import Dataset, PackedImages, Split
 from xnnlib.data.load import SOURCES, load_dataset, load_images
-from xnnlib.data.stream import placed
+from xnnlib.data.stream import placed, to_device
 
 __all__ = [
     "SOURCES",

@@ -22,7 +22,8 @@ def train_batches(
     smallest_crop: float = 0.08,
     *,
     first_batch: int = 0,
-    share: tuple[int, int] = (0, 1),
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One shuffled epoch of random resized crops, half of them mirrored.
 
@@ -44,7 +45,7 @@ def train_batches(
     file that cannot be read to its end.
     """
     _check(batch_size, len(split))
-    process, processes = share
+    process, processes = rank, world_size
     count = min(batch_size, len(split))
     if count % processes:
         raise UserError(
@@ -82,7 +83,8 @@ def val_batches(
     resize: int,
     device: torch.device | str = "cpu",
     *,
-    share: tuple[int, int] = (0, 1),
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in order, the short side resized to `resize`, the centre cut out.
 
@@ -94,7 +96,7 @@ def val_batches(
     _check(batch_size, len(split))
     sizes, labels = split.images.sizes, split.labels.to(device)
     sizes_on_device = sizes.to(device)
-    process, processes = share
+    process, processes = rank, world_size
     first, end = (number * len(split) // processes for number in (process, process + 1))
     slices = [slice(start, min(start + batch_size, end)) for start in range(first, end, batch_size)]
     frames = [Frame(rows, *_extent(sizes[rows])) for rows in slices]

@@ -11,7 +11,8 @@ from xnnlib.data.images import Dataset
 from xnnlib.data.pack import pack_files
 from xnnlib.data.sources import FILE_SOURCES, select
 from xnnlib.errors import UserError, choose
-from xnnlib.settings import SOURCES, Settings
+from xnnlib.settings import Settings
+from xnnlib.spec import DATASETS as SOURCES
 
 
 def load_dataset(

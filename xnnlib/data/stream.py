@@ -169,6 +169,9 @@ def _control_group_room() -> float:
         return float("inf")
 
 
+to_device = lambda split, device: placed(split, device, 0.5)
+
+
 def placed(split: Split, device: torch.device | str, memory_share: float = 0.5) -> Split:
     """The split as training on `device` should have it; either gives the same batches.
 

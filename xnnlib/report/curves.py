@@ -27,7 +27,7 @@ def curves(runs: list[Run]) -> dict:
     """
     data = {
         "profiles": sorted({run.record["profile"] for run in runs}),
-        "epochs": max(run.record["epochs"] for run in runs),
+        "epochs": max(run.record["recipe"]["epochs"] for run in runs),
         "classes": max(run.record["dataset"]["num_classes"] for run in runs),
         "blocks": {},
     }
