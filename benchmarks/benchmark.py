@@ -334,7 +334,6 @@ def main(arguments: list[str] | None = None) -> int:
     device, paper = runtime.pick_device(), RECIPES["paper"]
     torch.backends.cudnn.benchmark = device.type == "cuda"
     runtime.keep_freed_memory()
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler says when it starts and stops
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         batch_size = options.batch_size or (256 if device.type == "cuda" else 32)
