@@ -102,11 +102,11 @@ class Benchmark(BaseModel):
         rounds = len(self.matmul[min(self.matmul)])
         return f"{self.device['name']}, {self.entries[0].precision}, rounds: {rounds}"
 
-    def bound_share(self, entry: Entry) -> Spread:
-        """MACs/s of a training step, three forward passes' worth, in percent of the matrix product's."""
+    def bound_share(self, entry: Entry) -> float:
+        """MACs/s of training, three forward passes' worth a step, in percent of the matrix product's."""
         threads = min(entry.training)
         pairs = zip(entry.training[threads], self.matmul[threads], strict=True)
-        return Spread.of([100 * 3 * entry.macs * rate / bound for rate, bound in pairs])
+        return median(100 * 3 * entry.macs * rate / bound for rate, bound in pairs)
 
     def ratios(self, threads: int) -> dict[str, Spread]:
         """Images/s in training, round by round: block over block, and the project over its baselines."""
@@ -152,7 +152,7 @@ def _cells(found: Benchmark, entry: Entry) -> tuple[str, ...]:
         NETWORK_TITLES[entry.network],
         VARIANT_TITLES[entry.variant],
         *(str(spread) if spread else DASH for spread in (one, every)),
-        _text(found.bound_share(entry).median) if rates else DASH,
+        _text(found.bound_share(entry)) if rates else DASH,
         *(str(Spread.of([1000 * s for s in seconds])) if seconds else DASH for seconds in latencies),
         f"{entry.peak_bytes / 1e6:,.0f}" if entry.peak_bytes else DASH,
     )
@@ -161,21 +161,24 @@ def _cells(found: Benchmark, entry: Entry) -> tuple[str, ...]:
 def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
     """Numbers of the newest file of each type of device, `speed.cpu.` or `speed.cuda.` before each name.
 
-    `<block>.images_per_second` and the ratios, at the fewest threads; quartiles under `<name>.quartiles`.
+    `<block>.images_per_second` and the ratios, at the fewest threads: median over the rounds, and as interval
+    the quartiles, which `<name>.quartiles` shows.
     """
     found = {}
     for benchmark in benchmarks:
         kind, threads = f"speed.{benchmark.device['type']}", min(benchmark.matmul)
-        source = f"benchmarks/results, {benchmark.title}, commit {benchmark.commit[:10]}"
+        sources = (f"benchmarks/results, {benchmark.title}, commit {benchmark.commit[:10]}",)
         spreads = benchmark.ratios(threads) | {
             f"{entry.network}.images_per_second": entry.images_per_second[threads]
             for entry in benchmark.entries
             if entry.variant == "project" and threads in entry.training
         }
-        found[f"{kind}.device"] = Number(str(benchmark.device["name"]), source)
+        device = str(benchmark.device["name"])
+        found[f"{kind}.device"] = Number(device, None, device, sources)
         for name, spread in spreads.items():
-            found[f"{kind}.{name}"] = Number(_text(spread.median), source)
-            found[f"{kind}.{name}.quartiles"] = Number(spread.quartiles, source)
+            quartiles = (spread.lower, spread.upper)
+            found[f"{kind}.{name}"] = Number(spread.median, quartiles, _text(spread.median), sources)
+            found[f"{kind}.{name}.quartiles"] = Number(spread.quartiles, None, spread.quartiles, sources)
     return found
 
 
