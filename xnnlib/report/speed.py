@@ -1,182 +1,187 @@
-"""What the project gains in speed, by the throughput benchmark, and its goals held to that."""
+"""What `benchmarks/benchmark.py` measured: one JSON file a device; its table and numbers."""
 
-from collections.abc import Iterable, Iterator
-from statistics import median
-from typing import NamedTuple
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Literal, NamedTuple
 
-from xnnlib.records import Run
-from xnnlib.report.numbers import Number, run_source
-from xnnlib.report.scaling import ASSUMED_IMAGES_PER_SECOND
-from xnnlib.report.settings import letter
+from pydantic import (
+    BaseModel,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    computed_field,
+    model_validator,
+)
+
+from xnnlib.errors import UserError
+from xnnlib.report.numbers import Number
 from xnnlib.report.tables import Table
-from xnnlib.report.throughput import DASH, Benchmark, device_table, rate
-from xnnlib.spec import BLOCKS
+from xnnlib.spec import BLOCK_TITLES, BLOCKS
 
-# What stands where a number will be, for each type of device.
-WAITING = {"cpu": "not measured", "cuda": "waits for a GPU"}
-NO_DEVICE = {"cpu": "no processor so far", "cuda": "no GPU so far"}
+DASH = "\N{EN DASH}"
+NETWORK_TITLES = {block: title[0] for block, title in BLOCK_TITLES.items()} | {
+    "mobilenet_v2": "MobileNetV2",
+    "efficientnet_b0": "EfficientNet-B0",
+}
+VARIANT_TITLES = {
+    "project": "this project",
+    "folded": "routing fixed, folded",
+    "timm": "timm's layers",
+    "plain": "timm's layers, plain step",
+    "torchvision": "torchvision's",
+}
+Rounds = list[PositiveFloat]
 
-GOAL_DEVICE, GOAL_BATCH_SIZE = "H100", 256
-GOAL_EPOCHS, GOAL_IMAGES, GOAL_MINUTES = 55, 50_000, 3
-GOAL_STEP_RATIOS = {("se", "standard"): 1.15, ("se_cond", "se"): 1.4}
-GOAL_SPEEDUP = 3
 
+class Spread(NamedTuple):
+    """Median and quartiles over the rounds."""
 
-class Goal(NamedTuple):
-    """A figure to reach: `measured` is None where nothing was, and `device` the type that it is asked of."""
+    median: float
+    lower: float
+    upper: float
 
-    title: str
-    device: str
-    measured: float | None
-    digits: int
-    at_least: float = 0.0
-    at_most: float = float("inf")
-    where: str = DASH
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        lower, _, upper = quantiles(values, method="inclusive") if len(values) > 1 else values * 3
+        return cls(median(values), lower, upper)
+
+    def __str__(self) -> str:
+        return f"{_text(self.median)} ({self.quartiles})"
 
     @property
-    def state(self) -> str:
-        """Met, not met, or what it waits for."""
-        if self.measured is None:
-            return WAITING[self.device]
-        return "met" if self.at_least <= self.measured <= self.at_most else "not met"
-
-    def cells(self) -> tuple[str, ...]:
-        """The goal's row: title, margin, measured figure, device and state."""
-        margin = "reported"
-        if self.at_least:
-            margin = f"at least {self.at_least:,g}"
-        elif self.at_most < float("inf"):
-            margin = f"at most {self.at_most:,g}"
-        shown = DASH if self.measured is None else f"{self.measured:,.{self.digits}f}"
-        return (self.title, margin, shown, self.where, self.state)
+    def quartiles(self) -> str:
+        return f"{_text(self.lower)}{DASH}{_text(self.upper)}"
 
 
-def _of_kind(benchmarks: list[Benchmark], kind: str) -> list[Benchmark]:
-    return [benchmark for benchmark in benchmarks if benchmark.results["device"]["type"] == kind]
+class Entry(BaseModel):
+    """One network in one variant. Lists have one value for each round, the same rounds in all entries.
+
+    `macs`: of the forward pass, for one image. `training`: images/s by the number of threads. `latency`:
+    seconds of a forward pass by the number of images, at the fewest threads; `peak_bytes`: weights and what
+    the pass of most images allocates.
+    """
+
+    network: Literal[tuple(NETWORK_TITLES)]
+    variant: Literal[tuple(VARIANT_TITLES)]
+    precision: str
+    macs: PositiveInt
+    training: dict[PositiveInt, Rounds] = {}
+    latency: dict[PositiveInt, Rounds] = {}
+    peak_bytes: PositiveInt | None = None
+
+    @computed_field  # for who reads the file
+    @property
+    def images_per_second(self) -> dict[int, Spread]:
+        return {threads: Spread.of(rates) for threads, rates in self.training.items()}
 
 
-def goals(benchmarks: list[Benchmark], runs: list[Run]) -> list[Goal]:
-    """The project's goals for speed, with what was measured of each, on every processor there is."""
-    asked = (benchmark for benchmark in _of_kind(benchmarks, "cuda") if _is_asked(benchmark))
-    newest = max(asked, key=lambda benchmark: benchmark.results["started"], default=None)
-    processors = _of_kind(benchmarks, "cpu") or [None]
-    on_processors = (goal for processor in processors for goal in _cpu_goals(processor))
-    return [*_gpu_goals(newest), _training_goal(runs), *on_processors]
+class Benchmark(BaseModel):
+    """One device's file. `matmul`: MACs/s of one large matrix product by threads, the bound on all others."""
+
+    device: dict[str, str | int]
+    versions: dict[str, str]
+    commit: str
+    started: str
+    load_average: float  # of the machine before the first round: near 0 if it was quiet
+    batch_size: PositiveInt
+    matmul: dict[PositiveInt, Rounds] = Field(min_length=1)
+    entries: list[Entry] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def same_rounds(self) -> "Benchmark":
+        lists = [*self.matmul.values()]
+        for entry in self.entries:
+            lists += [*entry.training.values(), *entry.latency.values()]
+        if len({len(values) for values in lists}) > 1:
+            raise ValueError("its entries have different numbers of rounds")
+        return self
+
+    @property
+    def title(self) -> str:
+        rounds = len(self.matmul[min(self.matmul)])
+        return f"{self.device['name']}, {self.entries[0].precision}, rounds: {rounds}"
+
+    def bound_share(self, entry: Entry) -> float:
+        """MACs/s of training, three forward passes' worth a step, in percent of the matrix product's."""
+        threads = min(entry.training)
+        pairs = zip(entry.training[threads], self.matmul[threads], strict=True)
+        return median(100 * 3 * entry.macs * rate / bound for rate, bound in pairs)
+
+    def ratios(self, threads: int) -> dict[str, Spread]:
+        """Images/s in training, round by round: block over block, and the project over its baselines."""
+        rates = {(e.network, e.variant): e.training[threads] for e in self.entries if threads in e.training}
+        pairs = {f"{a}.over_{b}": ((a, "project"), (b, "project")) for a in BLOCKS for b in BLOCKS if a != b}
+        pairs |= {f"{a}.over_{v}": ((a, "project"), (a, v)) for a in BLOCKS for v in ("timm", "plain")}
+        return {
+            name: Spread.of([rate / base for rate, base in zip(rates[over], rates[under], strict=True)])
+            for name, (over, under) in pairs.items()
+            if over in rates and under in rates
+        }
 
 
-def _gpu_goals(benchmark: Benchmark | None) -> Iterator[Goal]:
-    at = f"one {GOAL_DEVICE}, batch of {GOAL_BATCH_SIZE}"
-    place = benchmark.device if benchmark else DASH
-    rows = {block: benchmark.row(block) if benchmark else None for block in BLOCKS}
-    speed = rows["standard"] and rows["standard"]["images_per_second"]
-    yield Goal(f"Images/s of A, {at}", "cuda", speed, 0, at_least=ASSUMED_IMAGES_PER_SECOND, where=place)
-    for (block, base), most in GOAL_STEP_RATIOS.items():
-        title = f"Step of {letter(block)} over {letter(base)}'s, {at}"
-        yield Goal(title, "cuda", _step_ratio(benchmark, block, base), 2, at_most=most, where=place)
-    for block, row in rows.items():
-        memory = row and row["peak_memory_megabytes"]
-        yield Goal(f"Peak memory of {letter(block)} in MB, {at}", "cuda", memory, 0, where=place)
+def load_benchmarks(folder: Path) -> list[Benchmark]:
+    """The files in `benchmarks/results`, the newest last; maybe none. Raises UserError on a damaged one."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(Benchmark.model_validate_json(path.read_bytes()))
+        except ValidationError as error:
+            first = error.errors()[0]
+            problem = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+            raise UserError(f"{path} is damaged ({problem}); delete it and run: make benchmark") from None
+    return sorted(found, key=lambda benchmark: benchmark.started)
 
 
-def _training_goal(runs: list[Run]) -> Goal:
-    whole = [run for run in runs if _is_whole(run)]
-    minutes = max((run.record["train_seconds"] / 60 for run in whole), default=None)
-    title = f"Minutes of training A, {GOAL_EPOCHS} epochs of {GOAL_IMAGES:,} images with validation"
-    place = run_source(whole) or DASH
-    return Goal(f"{title}, one {GOAL_DEVICE}", "cuda", minutes, 2, at_most=GOAL_MINUTES, where=place)
+def speed_table(benchmarks: list[Benchmark]) -> Table:
+    """A heading for each device and a row for each entry; no rows where nothing was measured."""
+    columns = ("Network", "Layers", "Images/s, one thread", "Images/s, all threads", "Share of bound (%)")
+    columns += ("1 image (ms)", "32 images (ms)", "Memory (MB)")
+    rows = []
+    for found in benchmarks:
+        rows += [found.title, *(_cells(found, entry) for entry in found.entries)]
+    return Table(columns, "llrrrrrr", tuple(rows))
 
 
-def _cpu_goals(benchmark: Benchmark | None) -> Iterator[Goal]:
-    place = benchmark.device if benchmark else DASH
-    for block in BLOCKS:
-        title = f"Images/s of {letter(block)} over the plain model's, a processor"
-        speedup = benchmark and _speedup(benchmark, block)
-        yield Goal(title, "cpu", speedup, 2, at_least=GOAL_SPEEDUP, where=place)
-
-
-def goal_table(benchmarks: list[Benchmark], runs: list[Run]) -> Table:
-    """Each goal with its margin, what was measured and where, and whether it is met."""
-    columns = ("Goal", "Asked", "Measured", "On", "State")
-    return Table(columns, "llrll", tuple(goal.cells() for goal in goals(benchmarks, runs)))
-
-
-def _is_asked(benchmark: Benchmark) -> bool:
-    results = benchmark.results
-    return GOAL_DEVICE in results["device"]["name"] and results["settings"]["batch_size"] == GOAL_BATCH_SIZE
-
-
-def _is_whole(run: Run) -> bool:
-    """Whether the run is the one that the goal for a whole training asks of one GPU."""
-    record = run.record
-    device, size = record["device"], (record["epochs"], record["dataset"]["train_images"])
-    one = device["type"] == "cuda" and GOAL_DEVICE in device["name"] and "count" not in device
-    return one and record["block"] == "standard" and size == (GOAL_EPOCHS, GOAL_IMAGES)
-
-
-def _ratio(over: dict | None, under: dict | None, field: str = "images_per_second") -> float | None:
-    return over[field] / under[field] if over and under else None
-
-
-def _step_ratio(benchmark: Benchmark | None, block: str, base: str) -> float | None:
-    return benchmark and _ratio(benchmark.row(block), benchmark.row(base), "step_milliseconds")
-
-
-def _speedup(benchmark: Benchmark, block: str) -> float | None:
-    """The median over the rounds in which both ways were measured in turn, or the ratio of the two rows."""
-    ratios = benchmark.ratios(block)
-    return median(ratios) if ratios else _ratio(benchmark.row(block), benchmark.row(block, "plain"))
-
-
-def gain_table(benchmarks: list[Benchmark]) -> Table:
-    """What each block gains: the project's step over the plain one, `torch.compile` over timm's layers."""
-    columns = ("Measured", *(letter(block) for block in BLOCKS))
-    return device_table(columns, "lrrr", benchmarks, _gains)
-
-
-def _gains(benchmark: Benchmark) -> Iterator[tuple[str, ...]]:
-    ways = ("timm-compiled", "timm-eager")
-    compiled, eager = ([benchmark.row(block, way) for block in BLOCKS] for way in ways)
-    end_to_end = [benchmark.row(block, scope="end-to-end") for block in BLOCKS]
-    plain = [benchmark.row(block, "plain", "end-to-end") for block in BLOCKS]
-    yield "Images/s", *(_rate(benchmark.row(block)) for block in BLOCKS)
-    yield "over plain", *(_rounds(benchmark, block) for block in BLOCKS)
-    yield "Images/s, end to end", *map(_rate, end_to_end)
-    yield "over plain, end to end", *map(_text, map(_ratio, end_to_end, plain))
-    yield "timm's layers, compiled over not", *map(_text, map(_ratio, compiled, eager))
-
-
-def _rounds(benchmark: Benchmark, block: str) -> str:
-    """The median ratio and, in brackets, the lowest and the highest of several rounds."""
-    ratios = benchmark.ratios(block)
-    lowest_highest = f" ({min(ratios):.2f}{DASH}{max(ratios):.2f})" if len(ratios) > 1 else ""
-    return _text(_speedup(benchmark, block)) + lowest_highest
-
-
-def _rate(row: dict | None) -> str:
-    return rate(row["images_per_second"]) if row else DASH
-
-
-def _text(ratio: float | None) -> str:
-    return DASH if ratio is None else f"{ratio:.2f}"
+def _cells(found: Benchmark, entry: Entry) -> tuple[str, ...]:
+    rates = entry.images_per_second
+    one = rates.get(1)
+    every = rates.get(max(rates)) if rates.keys() - {1} else None
+    latencies = [entry.latency.get(images) for images in (1, 32)]
+    return (
+        NETWORK_TITLES[entry.network],
+        VARIANT_TITLES[entry.variant],
+        *(str(spread) if spread else DASH for spread in (one, every)),
+        _text(found.bound_share(entry)) if rates else DASH,
+        *(str(Spread.of([1000 * s for s in seconds])) if seconds else DASH for seconds in latencies),
+        f"{entry.peak_bytes / 1e6:,.0f}" if entry.peak_bytes else DASH,
+    )
 
 
 def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
-    """The devices and the settings of what was measured, on processors `speed.cpu`, on GPUs `speed.cuda`.
+    """Numbers of the newest file of each type of device, `speed.cpu.` or `speed.cuda.` before each name.
 
-    Every key is always there: without such a device it says so, or that it waits for a GPU.
+    `<block>.images_per_second` and the ratios, at the fewest threads: median over the rounds, and as interval
+    the quartiles, which `<name>.quartiles` shows.
     """
     found = {}
-    for kind, waiting in WAITING.items():
-        measured = _of_kind(benchmarks, kind)
-        source = "; ".join(benchmark.source for benchmark in measured) or waiting
-        devices = _joined(benchmark.device for benchmark in measured)
-        found[f"speed.{kind}.devices"] = Number(devices or NO_DEVICE[kind], source)
-        for name in ("batch_size", "repeats", "rounds"):
-            values = _joined(str(benchmark.results["settings"][name]) for benchmark in measured)
-            found[f"speed.{kind}.{name}"] = Number(values or waiting, source)
+    for benchmark in benchmarks:
+        kind, threads = f"speed.{benchmark.device['type']}", min(benchmark.matmul)
+        sources = (f"benchmarks/results, {benchmark.title}, commit {benchmark.commit[:10]}",)
+        spreads = benchmark.ratios(threads) | {
+            f"{entry.network}.images_per_second": entry.images_per_second[threads]
+            for entry in benchmark.entries
+            if entry.variant == "project" and threads in entry.training
+        }
+        device = str(benchmark.device["name"])
+        found[f"{kind}.device"] = Number(device, None, device, sources)
+        for name, spread in spreads.items():
+            quartiles = (spread.lower, spread.upper)
+            found[f"{kind}.{name}"] = Number(spread.median, quartiles, _text(spread.median), sources)
+            found[f"{kind}.{name}.quartiles"] = Number(spread.quartiles, None, spread.quartiles, sources)
     return found
 
 
-def _joined(values: Iterable[str]) -> str:
-    """Each of them once."""
-    return "; ".join(dict.fromkeys(values))
+def _text(value: float) -> str:
+    """Three significant digits, all digits from 100 on."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
