@@ -17,6 +17,7 @@ def example(
     recipe: Recipe | None = None,
     val_images: int = 500,
     device: str = "cpu",
+    network: dict | None = None,
 ) -> tuple[dict, list[dict]]:
     """The record of a complete run and its three epochs; `shift` moves its validation top-1, in points."""
     top1 = [value + shift for value in TOP1[block]]
@@ -35,7 +36,7 @@ def example(
         "block": block,
         "seed": seed,
         "recipe": asdict(recipe or recipe_for("paper", block)),
-        "network": {"num_classes": 10, "reduction": 4, "experts": 4},
+        "network": {"num_classes": 10, "reduction": 4, "experts": 4} | (network or {}),
         "dataset": {
             "name": "tiny-imagenet",
             "num_classes": 10,

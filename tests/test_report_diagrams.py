@@ -41,16 +41,22 @@ def rows_of_figure_2(figure) -> dict[str, list[str]]:
     return rows
 
 
+def test_figure_1_fits_half_a_column(drawn):
+    assert drawn["figure-1-structure"].get_figheight() < 2.6
+
+
 def test_figure_1_shows_every_level_with_its_blocks_and_shapes(drawn):
     words = texts(drawn["figure-1-structure"])
-    for title in ("Stem", *(f"Level {i}" for i in range(1, 6)), "Last conv", "Classifier"):
+    for title in ("Stem", *(f"Level {i}" for i in range(1, 6)), "Last conv", "Decoder"):
         assert title in words
-    assert "160, 320 wide" in words
+    assert "160, 320 wide" in words and "100 scores" in words
     blocks = [stage for stage in TABLE_1 if stage.operation == "block"]
-    assert words.count("+") == sum(stage.repeat for stage in blocks if stage.identity)
-    assert words.count("/2") == sum(stage.repeat for stage in blocks if stage.stride == 2)
+    # Each mark once more, where it is explained.
+    assert words.count("+") == 1 + sum(stage.repeat for stage in blocks if stage.identity)
+    assert words.count("/2") == 1 + sum(stage.repeat for stage in blocks if stage.stride == 2)
+    assert {"block", "with identity", "with stride 2"} <= set(words)
     shapes = [word.replace(r"{\times}", "x").strip("$") for word in words if r"{\times}" in word]
-    expected = ["image $3x56x56", "16x56x56", "16x56x56", "24x56x56", "40x28x28", "80x14x14", "320x7x7"]
+    expected = ["3x56x56", "16x56x56", "16x56x56", "24x56x56", "40x28x28", "80x14x14", "320x7x7"]
     assert shapes == [*expected, "1280x7x7"]
 
 
@@ -70,22 +76,31 @@ def test_figure_2_names_every_operation_in_order(drawn):
     assert operations["C"] == [word.replace("conv", "cond. conv") for word in first + gate + last]
 
 
-def test_figure_2_highlights_only_what_a_block_adds():
-    new = {
-        row["block"]: [box["text"] for group in row["groups"] for box in group["boxes"] if box["new"]]
-        for row in diagrams.blocks(NetworkSpec())
-    }
-    assert new["standard"] == []
-    assert new["se"] == ["squeeze\nand\nexcite"]
-    assert len(new["se_cond"]) == 3 and all("cond. conv" in text for text in new["se_cond"])
+def test_figure_2s_titles_say_what_each_block_has(drawn):
+    titles = [word for word in texts(drawn["figure-2-blocks"]) if word[:2] in ("A:", "B:", "C:")]
+    assert "squeeze-and-excite" in titles[1] and "squeeze-and-excite" in titles[2]
+    assert "conditional convolution" in titles[2] and "conditional convolution" not in titles[1]
+
+
+def test_figure_2_highlights_only_what_a_block_adds(drawn):
+    axes = drawn["figure-2-blocks"].axes[0]
+    bold = [patch.get_window_extent() for patch in axes.patches if patch.get_linewidth() > 1.5]
+    inside = [
+        text.get_text().replace("\n", " ")
+        for text in axes.texts
+        for at in bold
+        if at.contains(*text.get_transform().transform(text.get_position()))
+    ]
+    assert sorted(inside) == ["1×1 cond. conv"] * 2 + ["F×F/S depthwise cond. conv", "squeeze and excite"]
 
 
 def test_figures_3_and_4_show_the_layers(drawn):
     words = texts(drawn["figure-3-squeeze-excite"])
     assert words.count("linear\n+ bias") == 2 and "ReLU" in words and "Sigmoid" in words
-    assert {"$N_e$", "$N_e/R$"} <= set(words)
+    assert {"$N_e$", "$N_e/R$", "$R = 4$"} <= set(words)
     words = texts(drawn["figure-4-conditional-convolution"])
     assert "linear,\nno bias" in words and "Sigmoid" in words and "ReLU" not in words
+    assert "$M = 4$" in words
     assert [f"$W_{{{i}}}$" in words for i in range(5)] == [True] * 4 + [False]
     assert "fully grouped: $W$ is 3D;  not grouped: $W$ is 4D" in words
 
@@ -117,7 +132,7 @@ def test_an_operation_after_the_adder_is_refused(monkeypatch):
 
 
 def test_tracing_refuses_what_it_cannot_draw():
-    with pytest.raises(ValueError, match="no box for the module GELU"):
+    with pytest.raises(ValueError, match="no box for the operation gelu"):
         trace(nn.Sequential(nn.Linear(2, 2), nn.GELU()), (2,))
 
     class Exponential(nn.Sequential):
@@ -126,6 +141,11 @@ def test_tracing_refuses_what_it_cannot_draw():
 
     with pytest.raises(ValueError, match="no box for the operation exp"):
         trace(Exponential(nn.Linear(2, 2)), (2,))
+
+
+def test_one_order_of_rows_and_columns_everywhere(drawn):
+    words = " ".join(word for figure in drawn.values() for word in texts(figure)).replace(r"{\times}", "x")
+    assert "HxW" in words and "WxH" not in words
 
 
 def in_inches(box, figure) -> np.ndarray:

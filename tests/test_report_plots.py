@@ -14,54 +14,58 @@ from xnnlib import complexity
 from xnnlib.data import shapes
 from xnnlib.errors import UserError
 from xnnlib.records import load_runs
-from xnnlib.report import BESIDE, costs, curves, samples, style
+from xnnlib.report import plots, style
 from xnnlib.spec import BLOCKS, NetworkSpec
 
 PROJECT = Path(__file__).parents[1]
 
 
-def line(axes, label):
-    return next(line for line in axes.lines if line.get_label() == label)
-
-
-def notes(figure) -> list[str]:
-    return [text.get_text() for text in figure.texts]
+def lines(axes, label):
+    return [line for line in axes.lines if line.get_label() == label]
 
 
 def test_figure_5_draws_the_epochs(tmp_path):
     runs = [write_run(tmp_path, block) for block in BLOCKS]
-    figure = curves.figure_5(runs)
-    accuracy, loss = figure.axes
+    accuracy, loss = plots.figure_5(runs).axes
     for run in runs:
         block = run.record["block"]
         for axes, column in ((accuracy, "top1"), (loss, "loss")):
             for split in ("val", "train"):
-                drawn = line(axes, f"{block} {split}_{column}")
+                (drawn,) = lines(axes, f"{block} {split}_{column}")
                 assert list(drawn.get_xdata()) == run.epochs["epoch"]
                 assert list(drawn.get_ydata()) == run.epochs[f"{split}_{column}"]
                 assert drawn.get_color() == style.COLORS[block]
                 assert drawn.get_linestyle() == ("-" if split == "val" else "--")
-    assert len({line(accuracy, f"{block} val_top1").get_marker() for block in BLOCKS}) == len(BLOCKS)
-    assert list(line(accuracy, "chance").get_ydata()) == [10, 10]
-    assert not accuracy.collections and not loss.collections  # one seed has no band
+            assert lines(axes, f"{block} val_{column} seed") == []  # one seed is the line itself
+    assert len({lines(accuracy, f"{block} val_top1")[0].get_marker() for block in BLOCKS}) == len(BLOCKS)
+    assert list(lines(accuracy, "chance")[0].get_ydata()) == [10, 10]
 
 
-def test_figure_5_draws_the_mean_of_the_seeds_in_a_band(tmp_path):
+def test_figure_5_draws_each_seed_thin_beside_their_mean(tmp_path):
     runs = [write_run(tmp_path, "se", seed, shift) for seed, shift in enumerate((-3.0, 0.0, 9.0))]
-    accuracy = curves.figure_5(runs).axes[0]
-    middle = runs[1].epochs["val_top1"]
-    assert list(line(accuracy, "se val_top1").get_ydata()) == pytest.approx([value + 2 for value in middle])
-    band = accuracy.collections[0].get_paths()[0].vertices
-    for epoch, value in zip(runs[1].epochs["epoch"], middle, strict=True):
-        heights = band[band[:, 0] == epoch, 1]
-        assert (heights.min(), heights.max()) == pytest.approx((value - 3, value + 9))
-    assert "3 seeds" in accuracy.get_xlabel()
+    figure = plots.figure_5(runs)
+    (middle,) = lines(figure.axes[0], "se val_top1")
+    assert list(middle.get_ydata()) == pytest.approx([value + 2 for value in runs[1].epochs["val_top1"]])
+    seeds = lines(figure.axes[0], "se val_top1 seed")
+    assert [list(seed.get_ydata()) for seed in seeds] == [run.epochs["val_top1"] for run in runs]
+    assert all(seed.get_linewidth() < middle.get_linewidth() for seed in seeds)
+    assert "mean of 3 seeds; thin: each seed" in figure.legends[0].get_texts()[1].get_text()
 
 
-def test_figure_5_says_so_when_it_is_not_the_papers_result(tmp_path):
-    small = curves.figure_5([write_run(tmp_path, "standard", profile="small")])
-    assert notes(small) == ["profile small: 10 classes, 3 epochs; not the paper's result"]
-    assert notes(curves.figure_5([write_run(tmp_path, "standard", profile="paper")])) == []
+def test_only_the_demonstration_is_marked(tmp_path):
+    quick = plots.figure_5([write_run(tmp_path, "standard", profile="quick")])
+    assert [text.get_text() for text in quick.texts] == [
+        "profile quick: a demonstration, not the paper's result"
+    ]
+    assert plots.figure_5([write_run(tmp_path, "standard", profile="small")]).texts == []
+
+
+def test_thirty_epochs_have_few_marks(tmp_path):
+    run = write_run(tmp_path, "standard")
+    for name, values in run.epochs.items():
+        run.epochs[name] = list(range(1, 31)) if name == "epoch" else values * 10
+    (drawn,) = lines(plots.figure_5([run]).axes[0], "standard val_top1")
+    assert len(drawn.get_xdata()) == 30 and drawn.get_markevery() == (0, 5)
 
 
 def test_seeds_of_different_lengths_are_refused(tmp_path):
@@ -69,39 +73,36 @@ def test_seeds_of_different_lengths_are_refused(tmp_path):
     for values in runs[1].epochs.values():
         values.pop()
     with pytest.raises(UserError, match="other epochs"):
-        curves.figure_5(runs)
+        plots.figure_5(runs)
 
 
 def test_the_digest_follows_the_data(tmp_path):
-    first = curves.figure_5([write_run(tmp_path / "a", "standard")])
-    same = curves.figure_5([write_run(tmp_path / "b", "standard")])
-    other = curves.figure_5([write_run(tmp_path / "c", "standard", shift=0.1)])
+    first = plots.figure_5([write_run(tmp_path / "a", "standard")])
+    same = plots.figure_5([write_run(tmp_path / "b", "standard")])
+    other = plots.figure_5([write_run(tmp_path / "c", "standard", shift=0.1)])
     assert first.data_digest == same.data_digest != other.data_digest
     for path in style.save(first, tmp_path, "curve"):
         assert style.saved_digest(path) == first.data_digest
 
 
-@pytest.fixture(scope="module")
-def figure_6():
-    return costs.figure_6(100)
-
-
-def test_figure_6_draws_the_counts(figure_6):
-    counted = {block: complexity.count(NetworkSpec(block)) for block in BLOCKS}
-    for index in (0, 1):
-        bars, marks = figure_6.axes[index], figure_6.axes[2 + index]
-        for block, container in zip(BLOCKS, bars.containers, strict=True):
-            total = complexity.total(counted[block])[index] / 1e6
-            assert sum(bar.get_width() for bar in container) == pytest.approx(total)
-            assert {bar.get_hatch() or "" for bar in container} == {style.HATCHES[block]}
-        values = [value for drawn in marks.lines for value in drawn.get_xdata() if value == value]
-        mixing = complexity.total(counted["se_cond"], ("mixing",))[index]
-        assert any(value == pytest.approx(mixing / 1e6) for value in values)
-        assert marks.get_xscale() == "log"
+@pytest.mark.parametrize("latency", [None, {"standard": 9.0, "se": 10.5}])
+def test_figure_6_sets_accuracy_against_cost(tmp_path, latency):
+    runs = [write_run(tmp_path, b, seed, seed * 2.0) for b in ("standard", "se") for seed in (0, 1)]
+    panels = plots.figure_6(runs, latency).axes
+    assert len(panels) == (2 if latency is None else 3)
+    for block, top1 in (("standard", 41.2), ("se", 44.4)):
+        macs, coefficients = complexity.total(complexity.count(NetworkSpec(block, 10)))
+        for axes, cost in zip(
+            panels, (macs / 1e6, coefficients / 1e6, (latency or {}).get(block)), strict=False
+        ):
+            (middle,) = lines(axes, f"{block} mean")
+            assert (middle.get_xdata()[0], middle.get_ydata()[0]) == pytest.approx((cost, top1))
+            (seeds,) = lines(axes, f"{block} seeds")
+            assert list(seeds.get_ydata()) == pytest.approx([top1 - 1, top1 + 1])
 
 
 def test_the_contact_sheet_shows_the_images_as_they_are():
-    figure = samples.shapes_sheet(num_classes=3, per_class=2, size=16)
+    figure = plots.shapes_sheet(num_classes=3, per_class=2, size=16)
     image = figure.axes[0].images[0].get_array()
     assert (image == shapes.contact_sheet(3, 2, 16, 0)).all()
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(shapes.CLASS_NAMES[:3])
@@ -155,22 +156,19 @@ def test_a_foreign_file_has_no_digest(tmp_path):
         style.saved_digest(path)
 
 
-def test_the_committed_costs_and_sheet_are_up_to_date(figure_6):
-    drawn = {"figure-6-costs": figure_6, "shapes-contact-sheet": samples.shapes_sheet()}
+def test_the_committed_figures_are_of_the_committed_records():
+    notebook = json.loads((PROJECT / "notebooks/results.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", ())]
+    parameters: dict = {}
+    exec("".join(cells[0]["source"]), parameters)
+    runs = load_runs(PROJECT / parameters["results_dir"], parameters["profile"])
+    drawn = {
+        "figure-5-training": plots.figure_5(runs),
+        "figure-6-costs": plots.figure_6(runs),
+        "shapes-contact-sheet": plots.shapes_sheet(),
+    }
     for name, figure in drawn.items():
         for kind in ("svg", "pdf"):
             path = PROJECT / f"figures/{name}.{kind}"
             assert style.saved_digest(path) == figure.data_digest
             assert path.stat().st_size < 300_000
-
-
-def test_the_committed_curves_are_of_the_committed_records():
-    notebook = json.loads((PROJECT / "notebooks/results.ipynb").read_text())
-    cells = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", ())]
-    parameters: dict = {}
-    exec("".join(cells[0]["source"]), parameters)
-    folder = PROJECT / parameters["results_dir"]
-    for name, profile in (("figure-5-training", parameters["profile"]), ("many-passes", BESIDE)):
-        digest = curves.figure_5(load_runs(folder, profile)).data_digest
-        for kind in ("svg", "pdf"):
-            assert style.saved_digest(PROJECT / f"figures/{name}.{kind}") == digest

@@ -1,102 +1,113 @@
-"""Figures 1 to 4, drawn from the network's specification and from what its own modules do when run.
-
-Of each figure a first function collects what is drawn, as plain data, and a second one draws it.
-"""
+"""Figures 1 to 4, drawn from the network's specification and from what its own modules do when run."""
 
 from dataclasses import replace
 
 from xnnlib.model import CondConv2d, SqueezeExcite, untrained
-from xnnlib.report.canvas import LEARNED, NONLINEARITY, NORM, POOL, Box, Canvas
-from xnnlib.report.levels import PART_TITLES, PARTS, part
-from xnnlib.report.operations import OPAQUE, box, filter_shape, groups, shape_text
+from xnnlib.report.canvas import LEARNED, Box, Canvas
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
-from xnnlib.report.trace import Step, trace
+from xnnlib.report.summary import PARTS, letter, part
+from xnnlib.report.trace import GATE, OPAQUE, Step, box, groups, trace
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
 
-
-def structure(spec: NetworkSpec) -> dict:
-    """What Figure 1 draws: the parts of the network in order, with the shape that each makes."""
-    rows = list(zip(spec.stages, untrained(spec).stages, strict=True))
-    parts = []
-    for name in PARTS:
-        members = [(stage, row) for stage, row in rows if part(stage) == name]
-        if not members:
-            continue
-        stage, row = members[-1]
-        size = stage.size // stage.stride
-        widths = dict.fromkeys(str(stage.out_channels) for stage, _ in members)
-        entry = {"part": name, "title": PART_TITLES[name], "shape": [stage.out_channels, size, size]}
-        entry["note"] = f"{', '.join(widths)} wide"
-        if name.startswith("level"):
-            blocks = [stage for stage, _ in members for _ in range(stage.repeat)]
-            entry["blocks"] = [{"identity": stage.identity, "stride": stage.stride} for stage in blocks]
-        else:
-            steps = trace(row, (stage.in_channels, stage.size, stage.size))
-            entry["boxes"] = [_in_one_row(box(step, symbolic=False)) for step in steps]
-            entry["shape"] = list(steps[-1].shape)
-        if name == "classifier":
-            entry["note"] = f"{spec.num_classes} classes"
-        parts.append(entry)
-    first = spec.stages[0]
-    return {"image": [first.in_channels, first.size, first.size], "parts": parts}
+# Figure 1: sizes in inches, titles where they are not the part's name, widths of boxes by their text.
+ROW, GAP, SQUARE = 0.2, 0.07, 0.155
+PART_TITLES = {"last": "Last conv", "classifier": "Decoder"}
+PART_WIDTHS = {"batch norm": 0.62, "ReLU": 0.38, "global average pool": 1.08, "linear + bias": 0.72}
 
 
-def _in_one_row(drawn: dict) -> dict:
-    return drawn | {"text": drawn["text"].replace("global\naverage", "global average")}
+def shape_text(*sizes: object) -> str:
+    """`16×56×56` or `N_e×H×W` in mathematical type."""
+    return "$" + r"{\times}".join(str(size) for size in sizes) + "$"
 
 
 @styled
 def figure_1(spec: NetworkSpec) -> PaperFigure:
     """The structure: stem, levels of blocks, last convolution, classifier, with the shapes between."""
-    data = structure(spec)
-    left, width, row, gap = 0.62, 2.6, 0.34, 0.21
-    height = len(data["parts"]) * (row + gap) + gap + 0.52
-    canvas = Canvas(COLUMN_WIDTH, height, data)
-    x, y = left + width / 2, height - 0.19
-    canvas.label(x, y + 0.09, "image " + shape_text(*data["image"]))
-    spans = {}
-    for entry in data["parts"]:
-        canvas.arrow((x, y), (x, y - gap))
-        at = spans[entry["part"]] = canvas.frame(Box(left, y - gap - row, width, row))
-        _draw_part(canvas, at, entry)
+    left, right, x = 0.24, 2.68, 1.45
+    height = len(PARTS) * (ROW + GAP) + GAP + 0.33
+    canvas = Canvas(COLUMN_WIDTH, height)
+    rows = list(zip(spec.stages, untrained(spec).stages, strict=True))
+    y, spans = height - 0.04, {}
+    shape = (spec.stages[0].in_channels, spec.stages[0].size, spec.stages[0].size)
+    for name in PARTS:
+        canvas.arrow((x, y), (x, y - GAP))
+        canvas.label(right + 0.04, y - GAP / 2, shape_text(*shape), ha="left")
+        at = spans[name] = canvas.frame(Box(left, y - GAP - ROW, right - left, ROW))
+        title = PART_TITLES.get(name, name.replace("_", " ").capitalize())
+        canvas.label(left + 0.04, at.y, title, ha="left", weight="bold")
+        members = [(stage, row) for stage, row in rows if part(stage) == name]
+        if name.startswith("level"):
+            shape = _draw_level(canvas, at, [stage for stage, _ in members])
+        else:
+            ((_, row),) = members
+            steps = trace(row, shape)
+            boxes = [box(step, symbolic=False) for step in steps]
+            boxes = [drawn | {"text": drawn["text"].replace("\n", " ")} for drawn in boxes]
+            widths = [PART_WIDTHS.get(drawn["text"], 0.52) for drawn in boxes]
+            canvas.chain(left + 0.6, at.y, ROW - 0.05, boxes, widths)
+            shape = steps[-1].shape
         y = at.bottom
-        canvas.label(x + 0.09, y - gap / 2, shape_text(*entry["shape"]), ha="left")
-    canvas.arrow((x, y), (x, y - gap))
-    canvas.label(x, y - gap - 0.08, "class scores")
-    canvas.label(left + width, 0.07, "square: a block of Figure 2    +: identity    /2: stride 2", ha="right")
-    body = [at for name, at in spans.items() if name not in ("stem", "classifier")]
-    stem, head = spans["stem"], spans["classifier"]
-    _draw_bracket(canvas, 0.48, stem.top, stem.bottom, "stem")
-    _draw_bracket(canvas, 0.48, body[0].top, body[-1].bottom, "body")
-    _draw_bracket(canvas, 0.48, head.top, head.bottom, "head")
-    _draw_bracket(canvas, 0.22, stem.top, body[-1].bottom, "encoder")
-    _draw_bracket(canvas, 0.22, head.top, head.bottom, "decoder")
+    canvas.arrow((x, y), (x, y - GAP))
+    canvas.label(right + 0.04, y - GAP / 2, f"{shape[0]} scores", ha="left")
+    marks = {"": "block", "+": "with identity", "/2": "with stride 2"}
+    for place, (mark, meaning) in zip((left, 0.88, 1.88), marks.items(), strict=True):
+        at = canvas.box(Box(place, 0.03, SQUARE, SQUARE), mark)
+        canvas.label(at.right + 0.05, at.y, meaning, ha="left")
+    top, bottom = spans["stem"].top, spans["last"].bottom
+    canvas.arrow((0.21, top), (0.16, top), (0.16, bottom), (0.21, bottom), head=False)
+    canvas.label(0.08, (top + bottom) / 2, "encoder: stem and body", rotation=90)
     return canvas.figure
 
 
-def _draw_part(canvas: Canvas, at: Box, entry: dict) -> None:
-    x, side = at.left + 0.88, 0.22
-    canvas.label(at.left + 0.06, at.y + 0.065, entry["title"], ha="left", weight="bold")
-    canvas.label(at.left + 0.06, at.y - 0.065, entry["note"], ha="left")
-    if "boxes" in entry:
-        widths = [0.86 if drawn["role"] == POOL else 0.54 for drawn in entry["boxes"]]
-        canvas.chain(x, at.y, at.height - 0.07, entry["boxes"], widths)
-        return
-    pitch = min(0.28, (at.right - x - 0.02) / len(entry["blocks"]))
-    for index, block in enumerate(entry["blocks"]):
-        mark = "+" if block["identity"] else f"/{block['stride']}" if block["stride"] > 1 else ""
-        canvas.box(Box(x + index * pitch, at.y - side / 2, side, side), mark)
+def _draw_level(canvas: Canvas, at: Box, stages: list[Stage]) -> tuple[int, int, int]:
+    """A square for each block of the level, and its widths. Returns the shape that the level makes."""
+    blocks = [stage for stage in stages for _ in range(stage.repeat)]
+    pitch = min(0.175, 1.0 / len(blocks))
+    for index, block in enumerate(blocks):
+        mark = "+" if block.identity else f"/{block.stride}" if block.stride > 1 else ""
+        canvas.box(Box(at.left + 0.6 + index * pitch, at.y - SQUARE / 2, SQUARE, SQUARE), mark)
+    widths = dict.fromkeys(str(block.out_channels) for block in blocks)
+    canvas.label(at.right - 0.04, at.y, f"{', '.join(widths)} wide", ha="right")
+    size = stages[-1].size // stages[-1].stride
+    return (stages[-1].out_channels, size, size)
 
 
-def _draw_bracket(canvas: Canvas, x: float, top: float, bottom: float, text: str) -> None:
-    canvas.arrow((x + 0.06, top), (x, top), (x, bottom), (x + 0.06, bottom), head=False)
-    canvas.label(x - 0.1, (top + bottom) / 2, text, rotation=90)
+# Figure 2: where the groups of a block begin, so that those of all blocks stand under each other.
+EXPAND, DEPTHWISE, GATED, PROJECT = 0.61, 2.47, 4.33, 4.99
+BLOCK_WIDTHS = {"batch\nnorm": 0.33, "ReLU": 0.36, GATE.replace(" ", "\n"): 0.5}
 
 
-def blocks(spec: NetworkSpec) -> list[dict]:
-    """What Figure 2 draws: the operations of each block, and which of them the block above lacks."""
+@styled
+def figure_2(spec: NetworkSpec) -> PaperFigure:
+    """The three blocks under each other; what a block adds to the one above stands out.
+
+    Raises ValueError if a block does anything after its adder, for which the figure has no place.
+    """
+    height = 1.17
+    canvas = Canvas(TEXT_WIDTH, height * len(BLOCKS))
+    known, parts = {""}, []
+    for index, name in enumerate(BLOCKS):
+        # Each title tells the whole block: what was there, and what this one adds.
+        parts.append(BLOCK_TITLES[name].split(": ")[1])
+        bottom = height * (len(BLOCKS) - index - 1)
+        canvas.axes.plot([0.12], [bottom + 1.0], MARKERS[name], color=COLORS[name], markersize=5)
+        title = f"{letter(name)}: {' '.join(parts)}"
+        canvas.label(0.24, bottom + 0.995, title, ha="left", weight="bold", fontsize=8)
+        drawn = block_groups(replace(spec, block=name))
+        for one in (one for group in drawn for one in group["boxes"]):
+            one["new"] = one["component"] not in known
+        known |= {one["component"] for group in drawn for one in group["boxes"]}
+        _draw_block(canvas, bottom + 0.34, drawn)
+    return canvas.figure
+
+
+def block_groups(spec: NetworkSpec) -> list[dict]:
+    """The operations of the specification's block before its adder, by `xnnlib.report.trace.groups`."""
     strided = next(stage for stage in spec.stages if stage.operation == "block" and stage.stride > 1)
     same = next(stage for stage in spec.stages if stage.identity)
+    names = [step.name for step in _block_steps(spec, same)]
+    if names.index("add") != len(names) - 1:
+        raise ValueError(f"Figure 2 draws nothing after the adder, but block {spec.block} does {names}")
     symbols = {
         strided.in_channels: "N_i",
         strided.in_channels * strided.expansion: "N_e",
@@ -104,19 +115,7 @@ def blocks(spec: NetworkSpec) -> list[dict]:
         strided.size: "H",
         strided.size // strided.stride: "H/S",
     }
-    rows, known = [], set()
-    for name in BLOCKS:
-        whole = [step.name for step in _block_steps(replace(spec, block=name), same)]
-        row = groups(_block_steps(replace(spec, block=name), strided), symbols)
-        drawn = [drawn for group in row for drawn in group["boxes"]]
-        for one in drawn:
-            one["new"] = one["component"] not in known and bool(one["component"])
-        known |= {one["component"] for one in drawn}
-        after = whole[whole.index("add") + 1 :] if "add" in whole else []
-        if after:
-            raise ValueError(f"Figure 2 draws nothing after the adder, but block {name} has {after}")
-        rows.append({"block": name, "groups": row, "identity": "add" in whole})
-    return rows
+    return groups(_block_steps(spec, strided), symbols)
 
 
 def _block_steps(spec: NetworkSpec, stage: Stage) -> list[Step]:
@@ -124,54 +123,24 @@ def _block_steps(spec: NetworkSpec, stage: Stage) -> list[Step]:
     return trace(module, (stage.in_channels, stage.size, stage.size), OPAQUE)
 
 
-BOX_WIDTHS = {LEARNED: 0.62, NORM: 0.33, NONLINEARITY: 0.36}
-GATE_WIDTH, GATE_GAP, SHAPE_GAP = 0.50, 0.16, 0.55
-
-
-@styled
-def figure_2(spec: NetworkSpec) -> PaperFigure:
-    """The three blocks under each other; what a block adds to the one above stands out."""
-    rows = blocks(spec)
-    height = 1.17
-    canvas = Canvas(TEXT_WIDTH, height * len(rows), rows)
-    for index, row in enumerate(rows):
-        _draw_block(canvas, height * (len(rows) - index - 1), row)
-    return canvas.figure
-
-
-def _draw_block(canvas: Canvas, bottom: float, row: dict) -> None:
-    y, bus = bottom + 0.34, bottom + 0.78
-    name = row["block"]
-    canvas.axes.plot([0.12], [bottom + 1.0], MARKERS[name], color=COLORS[name], markersize=5)
-    canvas.label(0.24, bottom + 0.995, BLOCK_TITLES[name], ha="left", weight="bold", fontsize=8)
-    x, shape = 0.06, ["N_i", "H", "H"]
-    start = x
-    last = len(row["groups"]) - 1
-    gated = any(group["boxes"][0]["component"] == "se" for group in row["groups"])
-    for index, group in enumerate(row["groups"]):
-        gate = group["boxes"][0]["component"] == "se"
-        gap = SHAPE_GAP
-        if index == last:
-            # Without a gate the arrow spans its place, so that the columns of all blocks agree.
-            gap = GATE_GAP if gated else SHAPE_GAP + GATE_WIDTH + GATE_GAP
-        canvas.arrow((x, y), (x + gap, y))
-        if gap >= SHAPE_GAP:
+def _draw_block(canvas: Canvas, y: float, drawn: list[dict]) -> None:
+    start = x = 0.06
+    shape = ["N_i", "H", "H"]
+    columns = (EXPAND, DEPTHWISE, GATED, PROJECT) if len(drawn) == 4 else (EXPAND, DEPTHWISE, PROJECT)
+    for group, left in zip(drawn, columns, strict=True):
+        canvas.arrow((x, y), (left, y))
+        if left - x > 0.5:
             _label_shape(canvas, x, y, shape)
-        widths = [GATE_WIDTH if gate else BOX_WIDTHS[drawn["role"]] for drawn in group["boxes"]]
-        x = canvas.chain(x + gap, y, 0.52, group["boxes"], widths).right
-        shape = group["shape"]
+        widths = [BLOCK_WIDTHS.get(one["text"], 0.62) for one in group["boxes"]]
+        x, shape = canvas.chain(left, y, 0.52, group["boxes"], widths).right, group["shape"]
     _label_shape(canvas, x, y, shape)
-    if row["identity"]:
-        canvas.arrow((x, y), (x + SHAPE_GAP, y))
-        adder = canvas.circle(x + SHAPE_GAP + 0.09, y, "+")
-        tap = start + 0.06
-        canvas.arrow((tap, y), (tap, bus), (adder.x, bus), (adder.x, adder.top), dotted=True)
-        text = "identity, if and only if $N_i = N_o$ and $S = 1$"
-        canvas.label((tap + adder.x) / 2, bus, text, backgroundcolor="white")
-        x = adder.right
-        canvas.arrow((x, y), (x + 0.2, y))
-    else:
-        canvas.arrow((x, y), (x + SHAPE_GAP, y))
+    adder = canvas.circle(x + 0.64, y, "+")
+    canvas.arrow((x, y), (adder.left, y))
+    tap, bus = start + 0.06, y + 0.44
+    canvas.arrow((tap, y), (tap, bus), (adder.x, bus), (adder.x, adder.top), dotted=True)
+    text = "identity, if and only if $N_i = N_o$ and $S = 1$"
+    canvas.label((tap + adder.x) / 2, bus, text, backgroundcolor="white")
+    canvas.arrow((adder.right, y), (adder.right + 0.2, y))
 
 
 def _label_shape(canvas: Canvas, x: float, y: float, shape: list[str]) -> None:
@@ -180,44 +149,42 @@ def _label_shape(canvas: Canvas, x: float, y: float, shape: list[str]) -> None:
     canvas.label(x + 0.25, y + 0.16, text)
 
 
-def squeeze_excite(spec: NetworkSpec) -> list[dict]:
-    """What Figure 3 draws: the operations that make the gate, in order."""
-    channels = 8 * spec.reduction
-    module = SqueezeExcite(channels, spec.reduction)
-    steps = trace(module, (channels, 7, 7))
-    if [step.name for step in steps].index("scale") != len(steps) - 1:
-        raise ValueError(
-            "Figure 3 draws a gate that ends in a scaling of its input; squeeze-and-excite does not"
-        )
-    return groups(steps[:-1], {channels: "N_e", module.reduce.out_features: "N_e/R"})
+GATE_WIDTH = 0.46
 
 
 @styled
 def figure_3(spec: NetworkSpec) -> PaperFigure:
-    """Squeeze-and-excite: the gate's operations above the tensor that it scales."""
-    gate = squeeze_excite(spec)
-    canvas = Canvas(COLUMN_WIDTH, 1.18, gate)
+    """Squeeze-and-excite: the gate's operations above the tensor that it scales.
+
+    Raises ValueError if the module does not end in that scaling.
+    """
+    channels = 8 * spec.reduction
+    *steps, last = trace(SqueezeExcite(channels, spec.reduction), (channels, 7, 7))
+    if last.name != "scale" or "scale" in [step.name for step in steps]:
+        raise ValueError(
+            "Figure 3 draws a gate that ends in a scaling of its input; squeeze-and-excite does not"
+        )
+    gate = groups(steps, {channels: "N_e", channels // spec.reduction: "N_e/R"})
+    canvas = Canvas(COLUMN_WIDTH, 1.18)
     main, branch, tap = 0.24, 0.84, 0.2
     canvas.frame(Box(0.09, 0.06, 3.12, 1.06), "se")
     canvas.arrow((tap, main), (tap, branch), (tap + 0.16, branch))
-    last = _draw_gate(canvas, gate, tap + 0.16, branch, [0.22, 0.34])
-    scale = last.right - GATE_WIDTHS[NONLINEARITY] / 2
+    end = _draw_gate(canvas, gate, tap + 0.16, branch, [0.22, 0.34])
+    scale = end.right - GATE_WIDTH / 2
     circle = canvas.circle(scale, main, "×", "se")
-    canvas.arrow((scale, last.bottom), (scale, circle.top))
+    canvas.arrow((scale, end.bottom), (scale, circle.top))
     canvas.arrow((0.0, main), (circle.left, main))
     canvas.arrow((circle.right, main), (COLUMN_WIDTH, main))
-    canvas.label((tap + scale) / 2, main + 0.11, shape_text("N_e", "H/S", "W/S"))
-    canvas.label(scale + 0.06, (last.bottom + circle.top) / 2, shape_text("N_e"), ha="left")
+    canvas.label(0.85, main + 0.11, shape_text("N_e", "H/S", "W/S"))
+    canvas.label(2.06, branch - 0.11, f"$R = {spec.reduction}$")
+    canvas.label(scale + 0.06, (end.bottom + circle.top) / 2, shape_text("N_e"), ha="left")
     return canvas.figure
-
-
-GATE_WIDTHS = {LEARNED: 0.42, NONLINEARITY: 0.46, POOL: 0.46}
 
 
 def _draw_gate(canvas: Canvas, gate: list[dict], x: float, y: float, gaps: list[float]) -> Box:
     """Draw the groups of a gate, an arrow with a shape in each of the gaps between; returns the last."""
     for group, gap in zip(gate, [*gaps, None], strict=True):
-        widths = [GATE_WIDTHS[drawn["role"]] for drawn in group["boxes"]]
+        widths = [0.42 if drawn["role"] == LEARNED else GATE_WIDTH for drawn in group["boxes"]]
         at = canvas.chain(x, y, 0.44, group["boxes"], widths)
         if gap:
             x = at.right + gap
@@ -226,67 +193,58 @@ def _draw_gate(canvas: Canvas, gate: list[dict], x: float, y: float, gaps: list[
     return at
 
 
-def conditional_convolution(spec: NetworkSpec) -> dict:
-    """What Figure 4 draws: the routing, the experts and the two kinds of filter."""
-    channels = 8 * spec.experts
-    kinds = {}
-    for depthwise, kind in ((True, "fully grouped"), (False, "not grouped")):
-        module = CondConv2d(channels, channels, depthwise=depthwise, experts=spec.experts)
-        steps = trace(module, (channels, 7, 7))
-        names = [step.name for step in steps]
-        if names[-2:] != ["mix", "convolution"]:
-            raise ValueError(
-                f"Figure 4 draws routing, mixing and one convolution, but the layer does {names}"
-            )
-        kinds[kind] = 3 if filter_shape(module)[1] == 1 else 4
-        routing = groups(steps[:-2], {channels: "N_i", spec.experts: "M"})
-    return {"routing": routing, "experts": spec.experts, "kinds": kinds}
-
-
 @styled
 def figure_4(spec: NetworkSpec) -> PaperFigure:
-    """Conditional convolution: routing above, the experts and their sum, the convolution below."""
-    data = conditional_convolution(spec)
+    """Conditional convolution: routing above, the experts and their sum, the convolution below.
+
+    Raises ValueError if the module does not end in one mixing and one convolution.
+    """
+    channels = 8 * spec.experts
+    kinds = []
+    for depthwise, kind in ((True, "fully grouped"), (False, "not grouped")):
+        module = CondConv2d(channels, channels, depthwise=depthwise, experts=spec.experts)
+        *steps, mix, convolution = trace(module, (channels, 7, 7))
+        if (mix.name, convolution.name) != ("mix", "conv"):
+            raise ValueError(
+                "Figure 4 draws routing, mixing and one convolution; the layer does something else"
+            )
+        kinds.append(f"{kind}: $W$ is {3 if module.filter_shape[1] == 1 else 4}D")
     height = 2.85
-    canvas = Canvas(COLUMN_WIDTH, height, data)
+    canvas = Canvas(COLUMN_WIDTH, height)
     main, collect, experts, fan, branch, tap = 0.52, 1.18, 1.52, 1.96, 2.5, 0.2
     canvas.frame(Box(0.09, 0.06, 3.12, height - 0.12), "se_cond")
     canvas.arrow((tap, main), (tap, branch), (tap + 0.14, branch))
-    routing = _draw_gate(canvas, data["routing"], tap + 0.14, branch, [0.20])
-    names = _expert_names(data["experts"])
-    middle, pitch = 2.01, 0.715
-    xs = [middle + pitch * (index - (len(names) - 1) / 2) for index in range(len(names))]
-    start = routing.right - GATE_WIDTHS[NONLINEARITY] / 2
-    canvas.arrow((start, routing.bottom), (start, fan), head=False)
-    canvas.label(start + 0.06, (routing.bottom + fan) / 2, shape_text("M"), ha="left")
+    routing = groups(steps, {channels: "N_i", spec.experts: "M"})
+    end = _draw_gate(canvas, routing, tap + 0.14, branch, [0.20])
+    start = end.right - GATE_WIDTH / 2
+    canvas.arrow((start, end.bottom), (start, fan), head=False)
+    canvas.label(start + 0.06, (end.bottom + fan) / 2, f"$M = {spec.experts}$", ha="left")
+    # Of more than four experts the first two and the last are drawn.
+    names = [str(index) for index in range(spec.experts)] if spec.experts <= 4 else ["0", "1", "", "M-1"]
+    middle, pitch = 1.99, 0.66
     adder = canvas.circle(middle, collect, "+", "se_cond")
-    for x, name in zip(xs, names, strict=True):
+    for index, name in enumerate(names):
+        x = middle + pitch * (index - (len(names) - 1) / 2)
         if not name:
             canvas.label(x, experts, "…")
             continue
         scale = canvas.circle(x, experts, "×", "se_cond")
         canvas.arrow((start, fan), (x, fan), (x, scale.top))
         canvas.label(x - 0.04, fan - 0.14, f"$r_{{{name}}}$", ha="right")
-        expert = canvas.box(Box(x - 0.53, experts - 0.13, 0.31, 0.26), f"$W_{{{name}}}$", component="se_cond")
+        expert = canvas.box(Box(x - 0.49, experts - 0.13, 0.3, 0.26), f"$W_{{{name}}}$", component="se_cond")
         canvas.arrow((expert.right, experts), (scale.left, experts))
         if abs(x - middle) < adder.width:
             canvas.arrow((x, scale.bottom), (x, adder.top))
         else:
-            end = adder.left if x < middle else adder.right
-            canvas.arrow((x, scale.bottom), (x, collect), (end, collect))
-    filter_box = Box(middle - 0.42, main - 0.2, 0.84, 0.4)
-    canvas.arrow((middle, adder.bottom), (middle, filter_box.top))
-    canvas.label(middle + 0.06, (adder.bottom + filter_box.top) / 2, "one $W$ per sample", ha="left")
-    canvas.box(filter_box, "convolution\nwith its $W$", component="se_cond", new=True)
-    canvas.arrow((0.0, main), (filter_box.left, main))
-    canvas.arrow((filter_box.right, main), (COLUMN_WIDTH, main))
+            side = adder.left if x < middle else adder.right
+            canvas.arrow((x, scale.bottom), (x, collect), (side, collect))
+    filters = Box(middle - 0.42, main - 0.2, 0.84, 0.4)
+    canvas.arrow((middle, adder.bottom), (middle, filters.top))
+    canvas.label(middle + 0.06, (adder.bottom + filters.top) / 2, "one $W$ per sample", ha="left")
+    canvas.box(filters, "convolution\nwith its $W$", component="se_cond", new=True)
+    canvas.arrow((0.0, main), (filters.left, main))
+    canvas.arrow((filters.right, main), (COLUMN_WIDTH, main))
     canvas.label(0.7, main + 0.11, shape_text("N_i", "H", "W"))
     canvas.label(2.81, main + 0.11, shape_text("N_o", "H/S", "W/S"))
-    kinds = ";  ".join(f"{name}: $W$ is {rank}D" for name, rank in data["kinds"].items())
-    canvas.label(COLUMN_WIDTH / 2, 0.18, kinds)
+    canvas.label(COLUMN_WIDTH / 2, 0.18, ";  ".join(kinds))
     return canvas.figure
-
-
-def _expert_names(count: int) -> list[str]:
-    """Indices of the experts to draw: all of up to four, else the first two, a gap and the last."""
-    return [str(index) for index in range(count)] if count <= 4 else ["0", "1", "", "M-1"]

@@ -1,103 +1,178 @@
-"""Every number that the prose may name, formatted once, with where it comes from.
+"""Every number that the prose may name: its value, its text, and where it comes from.
 
-Texts carry no percent sign and no unit but the M of millions; the sentence supplies them. Measured
-values over several seeds read `51.2 ± 0.8`: mean and 95 % confidence interval.
+Texts carry no percent sign and no unit but the M of millions; the sentence supplies them. Measured values
+over several seeds read `51.2 ± 0.8`: mean and 95 % confidence interval. Text is made from the value here and
+is nowhere read back.
 """
 
-from collections.abc import Callable
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from math import sqrt
 from statistics import mean
-from typing import NamedTuple
 
 from xnnlib import complexity
 from xnnlib.errors import UserError
 from xnnlib.records import Run
-from xnnlib.report import BESIDE
-from xnnlib.report.levels import PARTS, part
-from xnnlib.report.published import PUBLISHED
-from xnnlib.report.settings import seeds, settings, shared
-from xnnlib.report.summary import (
-    MINUS,
-    best_epochs,
-    by_block,
-    difference,
+from xnnlib.report.estimates import (
+    Estimate,
     estimate,
-    last_values,
     millions,
-    overfit_gap,
-    rate_digits,
+    setting_text,
     size,
     text,
+)
+from xnnlib.report.published import NETWORKS, PUBLISHED
+from xnnlib.report.summary import (
+    DATASET_TITLES,
+    PARTS,
+    by_block,
+    device_title,
+    last_values,
+    part,
+    run_source,
+    shared,
     top1_digits,
+    top1_gains,
 )
 from xnnlib.spec import BLOCKS, LEVELS, TABLE_1, NetworkSpec
 
-COUNTED = "xnnlib.complexity"
-DATASET_TITLES = {
-    "shapes": "shapes",
-    "tiny-imagenet": "Tiny ImageNet",
-    "imagenet64": "ImageNet at 64 pixels",
-    "folder": "a folder of images",
-}
+COUNTED = ("xnnlib.complexity",)
 
 
-class Number(NamedTuple):
-    """A number as the prose shows it, and where it was measured or computed."""
+@dataclass(frozen=True)
+class Number:
+    """A number as the prose shows it, and where it was measured or computed.
 
+    `value` is a text where there is no number to compare, such as a device. `interval` is the 95 % confidence
+    interval (low, high), None where there is none. `sources` are run folders, modules or publications.
+    """
+
+    value: float | str
+    interval: tuple[float, float] | None
     text: str
-    source: str
+    sources: tuple[str, ...]
 
     @property
-    def value(self) -> float:
-        """The number as printed, without its interval and its M. Raises ValueError if it is none."""
-        shown = self.text.split(" ±")[0].removesuffix(" M")
-        return float(shown.replace(MINUS, "-").replace(",", ""))
+    def low(self) -> float | str:
+        """The lower end of the interval, or the value where there is none."""
+        return self.interval[0] if self.interval else self.value
 
     @property
-    def half_width(self) -> float:
-        """Half the printed 95 % confidence interval; 0 where there is none."""
-        return float(self.text.partition(" ± ")[2] or 0)
+    def high(self) -> float | str:
+        """The upper end of the interval, or the value where there is none."""
+        return self.interval[1] if self.interval else self.value
+
+    @classmethod
+    def of(cls, value: float | str, sources: Sequence[str], shown: str | None = None) -> "Number":
+        """A value without an interval, shown as settings are unless `shown` says how."""
+        return cls(value, None, setting_text(value) if shown is None else shown, tuple(sources))
+
+    @classmethod
+    def measured(cls, value: Estimate, digits: int, runs: Sequence[Run], signed: bool = False) -> "Number":
+        """An estimate from runs."""
+        return cls(value.value, value.interval, text(value, digits, signed), tuple(map(run_source, runs)))
 
 
-class Numbers(dict[str, Number]):
-    """Numbers by key; an unknown key raises UserError that lists the near ones."""
+def numbers(runs: Sequence[Run]) -> dict[str, Number]:
+    """All numbers of the given runs, of the paper's network and of what others published.
 
-    def __missing__(self, key: str) -> Number:
-        near = get_close_matches(key, self, n=4, cutoff=0.5)
-        hint = f"near keys: {', '.join(near)}" if near else "xnnlib.report.numbers lists the keys"
-        raise UserError(f"number {key!r} is unknown for these runs; {hint}.")
+    Raises UserError if there are no runs. Keys of a block appear only if it was run, and those that compare
+    two blocks only if both were.
+    """
+    return _published() | _network() | _counted() | _shares() | run_numbers(runs)
 
 
-def numbers(runs: list[Run]) -> dict[str, Number]:
-    """All numbers of the given runs, of the paper's network and of the published reference.
+def run_numbers(runs: Sequence[Run], prefix: str = "") -> dict[str, Number]:
+    """What the records say: of all runs, of each block, and of one block against another.
 
-    Raises UserError if there are no runs. Keys of a block appear only if it was run, and those that
-    compare with block A or B only if that was run too.
+    With a `prefix`, as for the runs of another profile than the paper's, keys begin with it: `small.se.top1`.
     """
     if not runs:
         raise UserError("there are no runs to take numbers from; train a profile first.")
-    found = {key: Number(*published) for key, published in PUBLISHED.items()}
-    operations = {block: complexity.count(NetworkSpec(block)) for block in BLOCKS}
-    counted = _counted(operations) | _shares(operations["standard"])
-    return Numbers(found | _network() | _recorded(runs) | counted)
-
-
-def beside_numbers(runs: list[Run]) -> dict[str, Number]:
-    """What the runs of BESIDE measured: the keys of `numbers` after the profile's name, `tenth.se.top1`."""
-    return {f"{BESIDE}.{key}": number for key, number in _recorded(runs).items()}
-
-
-def _recorded(runs: list[Run]) -> dict[str, Number]:
-    """What the records say: of all runs, of each block, and of one block against another."""
-    found = _common(runs)
+    found, digits = _common(runs), top1_digits(runs)
     groups = by_block(runs)
-    digits = top1_digits(runs)
     for block, group in groups.items():
         found |= _measured(block, group, digits)
-        found |= _compared(block, group, groups.get("standard"), "", digits)
-    if "se" in groups and "se_cond" in groups:
-        found |= _compared("se_cond", groups["se_cond"], groups["se"], "_over_se", digits)
+    for first, second in combinations(groups, 2):
+        found |= _compared(second, groups[second], first, groups[first], digits)
+    return {f"{prefix}.{key}" if prefix else key: number for key, number in found.items()}
+
+
+def _common(runs: Sequence[Run]) -> dict[str, Number]:
+    sources = tuple(map(run_source, runs))
+
+    def of(value: Callable[[dict], object]) -> Number:
+        values = {value(run.record) for run in runs}
+        shown = shared(runs, lambda run: value(run.record))
+        return Number.of(values.pop() if len(values) == 1 else shown, sources, shown)
+
+    all_seeds = {run.record["seed"] for run in runs}
+    hours = sum(run.record["train_seconds"] for run in runs) / 3600
+    classes = max(run.record["dataset"]["num_classes"] for run in runs)
+    found = {
+        "profile": of(lambda record: record["profile"]),
+        "dataset": of(
+            lambda record: DATASET_TITLES.get(record["dataset"]["name"], record["dataset"]["name"])
+        ),
+        "num_classes": of(lambda record: record["dataset"]["num_classes"]),
+        "train_images": of(lambda record: record["dataset"]["train_images"]),
+        "val_images": of(lambda record: record["dataset"]["val_images"]),
+        "fingerprint": of(lambda record: record["dataset"]["fingerprint"][:12]),
+        "chance": Number.of(100 / classes, ("100 / number of classes",)),
+        "epochs": of(lambda record: record["epochs"]),
+        "seeds": Number.of(len(all_seeds), sources),
+        "runs": Number.of(len(runs), sources),
+        "reduction": of(lambda record: record["network"]["reduction"]),
+        "experts": of(lambda record: record["network"]["experts"]),
+        "device": of(lambda record: device_title(record["device"])),
+        "versions.python": of(lambda record: record["versions"]["python"]),
+        "versions.torch": of(lambda record: record["versions"]["torch"]),
+        "train_hours": Number.of(hours, sources, f"{hours:.1f}"),
+    }
+    for field in runs[0].record["recipe"]:
+        found[f"recipe.{field}"] = of(lambda record, field=field: record["recipe"].get(field, "not set"))
+    return found
+
+
+def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
+    records = [run.record for run in group]
+    last = [record["last"]["top1"] for record in records]
+    share = mean(last) / 100
+    # Of one seed, from the choice of the validation images: 95 %, normal approximation, in points.
+    sampling_error = 196 * sqrt(share * (1 - share) / records[0]["dataset"]["val_images"])
+    sides = zip(last_values(group, "train_top1"), last_values(group, "val_top1"), strict=True)
+    gaps = [training - validation for training, validation in sides]
+    sources = tuple(map(run_source, group))
+    values = {
+        "top1": Number.measured(estimate(last), digits, group),
+        "top1_best": Number.measured(estimate([r["best"]["top1"] for r in records]), digits, group),
+        "sampling_error": Number.of(sampling_error, sources, f"{sampling_error:.1f}"),
+        "loss": Number.measured(estimate(last_values(group, "val_loss")), 2, group),
+        "train_top1": Number.measured(estimate(last_values(group, "train_top1")), digits, group),
+        "train_loss": Number.measured(estimate(last_values(group, "train_loss")), 2, group),
+        "overfit_gap": Number.measured(estimate(gaps), digits, group, signed=True),
+        "precision": Number.of(shared(group, lambda run: run.record["recipe"]["precision"]), sources),
+        "seeds": Number.of(len(group), sources),
+    }
+    return {f"{block}.{name}": number for name, number in values.items()}
+
+
+def _compared(block: str, group: list[Run], base: str, baseline: list[Run], digits: int) -> dict[str, Number]:
+    """One block against an earlier one: `se.top1_gain` is over A, `se_cond.top1_gain_over_se` over B."""
+    suffix = "" if base == BLOCKS[0] else f"_over_{base}"
+    gains = zip(("top1_gain", "top1_gain_welch"), top1_gains(group, baseline), strict=True)
+    return {
+        f"{block}.{name}{suffix}": Number.measured(gain, digits, group + baseline, signed=True)
+        for name, gain in gains
+    }
+
+
+def _published() -> dict[str, Number]:
+    found = {key: Number.of(value, (source,), f"{value:,}") for key, (value, source) in PUBLISHED.items()}
+    for key, (_, *values, source) in NETWORKS.items():
+        for name, value in zip(("top1", "macs", "parameters"), values, strict=True):
+            found[f"published.{key}.{name}"] = Number.of(value, (source,), str(value))
     return found
 
 
@@ -115,140 +190,50 @@ def _network() -> dict[str, Number]:
         "level_5_widths": " and ".join(str(width) for width in LEVELS[-1]),
         "num_classes": NetworkSpec().num_classes,
     }
-    return {f"network.{name}": Number(str(value), "xnnlib.spec, Table 1") for name, value in values.items()}
-
-
-def _common(runs: list[Run]) -> dict[str, Number]:
-    source = run_source(runs)
-
-    def of(value: Callable[[dict], object]) -> Number:
-        return Number(shared(runs, lambda run: value(run.record)), source)
-
-    classes = {run.record["dataset"]["num_classes"] for run in runs}
-    common = {
-        "profile": of(lambda record: record["profile"]),
-        "dataset": of(
-            lambda record: DATASET_TITLES.get(record["dataset"]["name"], record["dataset"]["name"])
-        ),
-        "num_classes": of(lambda record: record["dataset"]["num_classes"]),
-        "train_images": of(lambda record: record["dataset"]["train_images"]),
-        "val_images": of(lambda record: record["dataset"]["val_images"]),
-        "fingerprint": of(lambda record: record["dataset"]["fingerprint"][:12]),
-        "chance": Number(f"{100 / max(classes):.3g}", "100 / number of classes"),
-        "epochs": of(lambda record: record["epochs"]),
-        "seeds": Number(str(len({run.record["seed"] for run in runs})), source),
-        "seed_list": Number(seeds(runs), source),
-        "runs": Number(str(len(runs)), source),
-        "reduction": of(lambda record: record["network"]["reduction"]),
-        "experts": of(lambda record: record["network"]["experts"]),
-        "device": of(lambda record: device_title(record["device"])),
-        "versions.python": of(lambda record: record["versions"]["python"]),
-        "versions.torch": of(lambda record: record["versions"]["torch"]),
-        "commit": of(lambda record: record["commit"][:10]),
-        "train_hours": Number(f"{sum(run.record['train_seconds'] for run in runs) / 3600:.1f}", source),
-    }
-    return common | {f"recipe.{field.key}": Number(field.text, source) for field in settings(runs)}
-
-
-def device_title(device: dict) -> str:
-    """A record's device in words, with its threads on a CPU and how many trained together."""
-    name = f"{device['name']}, {device['threads']} threads" if device["type"] == "cpu" else device["name"]
-    return f"{device['count']} × {name}" if "count" in device else name
-
-
-def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
-    records = [run.record for run in group]
-    speeds = [record["images_per_second"] for record in records]
-    share = mean(record["last"]["top1"] for record in records) / 100
-    sampling_error = 196 * sqrt(share * (1 - share) / records[0]["dataset"]["val_images"])
-
-    values = {
-        "top1": text(estimate([record["last"]["top1"] for record in records]), digits),
-        "top1_best": text(estimate([record["best"]["top1"] for record in records]), digits),
-        "best_epoch": best_epochs(group),
-        # Of one seed, from the choice of the validation images: 95 %, normal approximation.
-        "sampling_error": f"{sampling_error:.1f}",
-        "loss": text(estimate(last_values(group, "val_loss")), 2),
-        "train_top1": text(estimate(last_values(group, "train_top1")), digits),
-        "train_loss": text(estimate(last_values(group, "train_loss")), 2),
-        "overfit_gap": text(overfit_gap(group), digits, signed=True),
-        "train_minutes": text(estimate([record["train_seconds"] / 60 for record in records]), 1),
-        "seconds_per_epoch": text(estimate([mean(run.epochs["seconds"]) for run in group]), 1),
-        "images_per_second": text(estimate(speeds), rate_digits(speeds)),
-        "seeds": str(len(group)),
-    }
-    source = run_source(group)
-    return {f"{block}.{name}": Number(value, source) for name, value in values.items()}
-
-
-def _compared(
-    block: str, group: list[Run], baseline: list[Run] | None, suffix: str, digits: int
-) -> dict[str, Number]:
-    if baseline is None or baseline[0].record["block"] == block:
-        return {}
-
-    def values(runs: list[Run], name: str) -> list[float]:
-        return [run.record[name]["top1"] for run in runs]
-
-    def rates(name: str) -> tuple[float, float]:
-        return mean(run.record[name] for run in group), mean(run.record[name] for run in baseline)
-
-    seconds, baseline_seconds = rates("train_seconds")
-    speed, baseline_speed = rates("images_per_second")
-    gain = difference(values(group, "last"), values(baseline, "last"))
-    best_gain = difference(values(group, "best"), values(baseline, "best"))
-    minutes, baseline_minutes = (
-        [run.record["train_seconds"] / 60 for run in runs] for runs in (group, baseline)
-    )
-    source = run_source(group + baseline)
+    # Sizes stand in running text without thousands separators, as in the tables.
     return {
-        f"{block}.top1_gain{suffix}": Number(text(gain, digits, signed=True), source),
-        f"{block}.top1_best_gain{suffix}": Number(text(best_gain, digits, signed=True), source),
-        f"{block}.minutes_extra{suffix}": Number(
-            text(difference(minutes, baseline_minutes), 1, signed=True), source
-        ),
-        f"{block}.time_ratio{suffix}": Number(f"{seconds / baseline_seconds:.2f}", source),
-        f"{block}.speed_ratio{suffix}": Number(f"{speed / baseline_speed:.2f}", source),
+        f"network.{name}": Number.of(value, ("xnnlib.spec, Table 1",), str(value))
+        for name, value in values.items()
     }
 
 
-def run_source(runs: list[Run]) -> str:
-    """The run folders, each as `results/<profile>/<run>`, without what lies above."""
-    return ", ".join("/".join(run.path.parts[-3:]) for run in runs)
+MEASURES = ("macs", "coefficients")  # in the order of complexity.total
 
 
-def _counted(operations: dict[str, list[complexity.Operation]]) -> dict[str, Number]:
-    counts: dict[str, Number] = {}
+def _counted() -> dict[str, Number]:
+    found: dict[str, Number] = {}
+    operations = {block: complexity.count(NetworkSpec(block)) for block in BLOCKS}
     totals = {block: complexity.total(operations[block]) for block in BLOCKS}
     for block in BLOCKS:
-        for index, name in enumerate(("macs", "coefficients")):
-            counts[f"{name}.{block}"] = Number(millions(totals[block][index]), COUNTED)
-            counts[f"{name}.{block}.exact"] = Number(f"{totals[block][index]:,}", COUNTED)
+        for index, name in enumerate(MEASURES):
+            own, standard = totals[block][index], totals["standard"][index]
+            found[f"{name}.{block}"] = Number.of(own, COUNTED, millions(own))
+            found[f"{name}.{block}.exact"] = Number.of(own, COUNTED)
             for kind in complexity.KINDS:
                 value = complexity.total(operations[block], (kind,))[index]
                 if value:
-                    counts[f"{name}.{block}.{kind}"] = Number(millions(value), COUNTED)
-    for block in BLOCKS[1:]:
-        for index, name in enumerate(("macs", "coefficients")):
-            own, standard = totals[block][index], totals["standard"][index]
-            counts[f"{block}.{name}_ratio"] = Number(f"{own / standard:.2f}", COUNTED)
-            counts[f"{block}.{name}_extra"] = Number(millions(own - standard), COUNTED)
-            counts[f"{block}.{name}_extra_percent"] = Number(f"{100 * (own / standard - 1):.1f}", COUNTED)
-    return counts
+                    found[f"{name}.{block}.{kind}"] = Number.of(value, COUNTED, millions(value))
+            if block != "standard":
+                ratio, extra = own / standard, 100 * (own / standard - 1)
+                found[f"{block}.{name}_ratio"] = Number.of(ratio, COUNTED, f"{ratio:.2f}")
+                found[f"{block}.{name}_extra"] = Number.of(own - standard, COUNTED, millions(own - standard))
+                found[f"{block}.{name}_extra_percent"] = Number.of(extra, COUNTED, f"{extra:.1f}")
+    return found
 
 
-def _shares(operations: list[complexity.Operation]) -> dict[str, Number]:
-    shares = {}
-    for index, name in enumerate(("macs", "coefficients")):
+def _shares() -> dict[str, Number]:
+    """Where block A's cost is, in percent of all, by the parts of Figure 1."""
+    operations = complexity.count(NetworkSpec())
+    groups = {one: (one,) for one in PARTS} | {
+        "levels_1_3": PARTS[1:4],
+        "head": PARTS[-2:],
+    }
+    found = {}
+    for index, name in enumerate(MEASURES):
         whole = complexity.total(operations)[index]
-
-        def share(parts: tuple[str, ...], index: int = index, whole: int = whole) -> Number:
+        for group, parts in groups.items():
             chosen = [item for item in operations if part(TABLE_1[item.stage]) in parts]
             percent = 100 * complexity.total(chosen)[index] / whole
-            return Number(f"{percent:.1f}" if percent >= 0.1 else f"{percent:.2g}", COUNTED)
-
-        shares |= {f"{name}.{one}_share": share((one,)) for one in PARTS}
-        shares[f"{name}.levels_1_2_share"] = share(("level_1", "level_2"))
-        shares[f"{name}.levels_1_3_share"] = share(("level_1", "level_2", "level_3"))
-        shares[f"{name}.head_share"] = share(("last", "classifier"))
-    return shares
+            shown = f"{percent:.1f}" if percent >= 0.1 else f"{percent:.2g}"
+            found[f"{name}.{group}_share"] = Number.of(percent, COUNTED, shown)
+    return found

@@ -22,10 +22,9 @@ STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
 COLUMN_WIDTH, TEXT_WIDTH = 3.3, 7.0
 
 # Okabe and Ito's colours, told apart with any colour vision (https://jfly.uni-koeln.de/color/). A block
-# keeps its colour, marker and hatch in every figure.
+# keeps its colour and marker in every figure.
 COLORS = {"standard": "#0072B2", "se": "#D55E00", "se_cond": "#009E73"}
 MARKERS = {"standard": "o", "se": "s", "se_cond": "^"}
-HATCHES = {"standard": "", "se": "/////", "se_cond": "xxxxx"}
 
 
 class PaperFigure(Figure):
@@ -49,9 +48,14 @@ def applied() -> AbstractContextManager:
 def new_figure(width: float, height: float, data: object) -> PaperFigure:
     """An empty figure of that size in inches that shows `data`, which JSON can write."""
     figure = PaperFigure(figsize=(width, height))
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    figure.data_digest = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    figure.data_digest = digest(data)
     return figure
+
+
+def digest(data: object) -> str:
+    """A digest of what a figure shows, which JSON can write."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def save(figure: PaperFigure, figures_dir: str | os.PathLike, name: str) -> tuple[Path, Path]:

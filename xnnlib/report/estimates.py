@@ -1,0 +1,103 @@
+"""Means, differences and their 95 % confidence intervals, and how they become text."""
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from statistics import mean, stdev
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+MINUS = "\N{MINUS SIGN}"
+
+
+class Estimate(NamedTuple):
+    """A value and its 95 % confidence interval (low, high), None where one measurement gives none."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of independent runs, with Student's t interval."""
+    if len(values) == 1:
+        return Estimate(values[0])
+    half_width = float(stats.t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return Estimate(mean(values), (mean(values) - half_width, mean(values) + half_width))
+
+
+def difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
+    """The difference of two means, `values` less `baseline`, the samples taken as independent.
+
+    The interval is Welch's ("The generalization of 'Student's' problem", 1947). A single value cannot say how
+    much it varies: it is taken to vary as much as the other sample (Student's t with the pooled variance).
+    """
+    gain = mean(values) - mean(baseline)
+    if len(values) == len(baseline) == 1:
+        return Estimate(gain)
+    if len(set(values)) == len(set(baseline)) == 1:
+        return Estimate(gain, (gain, gain))  # where nothing varies, the degrees of freedom are 0 / 0
+    pooled = 1 in (len(values), len(baseline))
+    interval = stats.ttest_ind(values, baseline, equal_var=pooled).confidence_interval()
+    return Estimate(gain, (float(interval.low), float(interval.high)))
+
+
+def seed_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Estimate:
+    """The difference of two blocks' values by seed, paired: equal seeds see equal batches.
+
+    The mean, over the seeds that both have, of the difference with its Student's t interval. With fewer than
+    two such seeds it is the unpaired `difference`.
+    """
+    shared = sorted(values.keys() & baseline.keys())
+    if len(shared) < 2:
+        return difference(list(values.values()), list(baseline.values()))
+    return estimate([values[seed] - baseline[seed] for seed in shared])
+
+
+def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray) -> Estimate:
+    """The top-1 accuracy of network A less that of B in points, image by image, with its 95 % interval.
+
+    Takes for each image whether the network has it right: two arrays of one shape (images,). The interval is
+    McNemar's, from the images that one network alone has right, with the mean of hundreds of images taken as
+    normal. It is about these two networks and the choice of images, not about seeds. Raises ValueError if the
+    shapes differ.
+    """
+    first, second = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"correct_a and correct_b have the shapes {first.shape} and {second.shape}")
+    differences = 100.0 * (first.astype(int) - second.astype(int))
+    value = float(differences.mean())
+    half_width = float(stats.norm.ppf(0.975) * differences.std() / sqrt(len(differences)))
+    return Estimate(value, (value - half_width, value + half_width))
+
+
+def text(value: Estimate, digits: int, signed: bool = False) -> str:
+    """`51.2`, `+1.2` when signed, and `51.2 ± 0.8` where there is an interval."""
+    # Rounded first, so that two ways to the same mean cannot end in different digits.
+    shown = f"{round(value.value, 9):{'+' if signed else ''},.{digits}f}".replace("-", MINUS)
+    if value.interval is None:
+        return shown
+    low, high = value.interval
+    return f"{shown} ± {(high - low) / 2:,.{digits}f}"
+
+
+def setting_text(value: object) -> str:
+    """A setting as people write it: `1,280`, `0.05`, `5e-5` below one in ten thousand, at most 3 digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if value and abs(value) < 1e-4:
+        digits, exponent = f"{value:.2e}".split("e")
+        return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:.3g}"
+
+
+def size(*lengths: object) -> str:
+    """A shape as the text and the tables write it: `3×56×56`, channels × rows × columns."""
+    return "×".join(str(length) for length in lengths)
+
+
+def millions(count: int) -> str:
+    """A count of MACs or coefficients in prose: `145.6 M`."""
+    return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count / 1e6:,.2f} M"
