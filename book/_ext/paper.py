@@ -24,7 +24,7 @@ from sphinx.config import Config
 from sphinx_external_toc.api import Document
 
 from xnnlib.errors import UserError
-from xnnlib.report.settings import letter
+from xnnlib.report.summary import letter
 
 EXTENSIONS = ("paper_guard", "paper_text", "paper_tables", "paper_pages")
 
@@ -67,8 +67,8 @@ def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
     body = "".join(first["source"]).partition("\n")[2]
     title = f"# Block {letter(record['block'])}, seed {record['seed']}: {record['last']['top1']:.2f} % top-1"
     told = (
-        f"Block {run_change(run)}, profile {record['profile']}: {record['last']['top1']:.2f} % top-1 "
-        f"after {record['epochs']} epochs, which took {record['train_seconds'] / 60:.0f} minutes on "
+        f"Block {run_change(app.paper, run)}, profile {record['profile']}: {record['last']['top1']:.2f} % "
+        f"top-1 after {record['epochs']} epochs, which took {record['train_seconds'] / 60:.0f} minutes on "
         f"{record['device']['name']}."
     )
     code = [cell for cell in cells if cell["cell_type"] == "code"]

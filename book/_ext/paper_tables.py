@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from xnnlib.report.numbers import run_source
+from xnnlib.report.summary import run_source
 
 Cell = str | list[nodes.Node]
 
@@ -141,7 +141,7 @@ class Provenance(SphinxDirective):
 
     def _numbers(self):
         rows = [
-            (number_id(key), ([nodes.literal("", key)], number.text, self._linked(number.source)))
+            (number_id(key), ([nodes.literal("", key)], number.text, self._linked(", ".join(number.sources))))
             for key, number in sorted(self.env.app.paper.numbers.items())
         ]
         return ("Number", "Value", "From"), rows
@@ -149,7 +149,7 @@ class Provenance(SphinxDirective):
     def _records(self):
         rows = []
         for run in self.env.app.paper.notebooks:
-            record, source = run.record, run_source([run])
+            record, source = run.record, run_source(run)
             data, device = record["dataset"], record["device"]
             cells = (
                 self._linked(source),
@@ -163,16 +163,17 @@ class Provenance(SphinxDirective):
     def _runs(self):
         rows = []
         for run in self.env.app.paper.notebooks:
-            record, source = run.record, run_source([run])
+            record, source = run.record, run_source(run)
             link = [page_link(self.env, "notebook", f"{source}/train")]
-            cells = (record["profile"], run_change(run), str(record["seed"]), str(record["epochs"]))
+            change = run_change(self.env.app.paper, run)
+            cells = (record["profile"], change, str(record["seed"]), str(record["epochs"]))
             rows.append(("", (*cells, f"{record['last']['top1']:.2f}", link)))
         return ("Profile", "Block", "Seed", "Epochs", "Top-1 (%)", "As it ran"), rows
 
     def _linked(self, source: str) -> list[nodes.Node]:
         """A source, with the run folders in it linked to the notebooks that trained them, if shown."""
         found: list[nodes.Node] = []
-        shown = {run_source([run]) for run in self.env.app.paper.notebooks}
+        shown = {run_source(run) for run in self.env.app.paper.notebooks}
         for part in re.split(r"((?<!/)results/[\w./-]+|https://\S+)", source):
             if part in shown:
                 found.append(page_link(self.env, part, f"{part}/train"))

@@ -24,8 +24,8 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxRole
 
 from xnnlib.errors import UserError
+from xnnlib.report.estimates import MINUS
 from xnnlib.report.numbers import Number
-from xnnlib.report.summary import MINUS
 from xnnlib.spec import BLOCKS
 
 CLAIMS, EXCEPTIONS = "book/claims.yaml", "book/typed-numbers.yaml"
@@ -66,7 +66,7 @@ def bound(env: BuildEnvironment, key: str, location: object) -> nodes.Node:
     shown = number.text.lstrip(f"+{MINUS}") if form else number.text
     # A number is not broken at the end of a line, but the name of a device may be.
     text = shown.replace(" ", "\N{NO-BREAK SPACE}") if len(shown) < 20 else shown
-    return BoundNumber("", text, key=key, source=number.source)
+    return BoundNumber("", text, key=key, source=", ".join(number.sources))
 
 
 def bound_text(env: BuildEnvironment, text: str, location: object) -> list[nodes.Node]:
@@ -119,12 +119,11 @@ class Claim:
         if self.number not in numbers:
             return f"it is about the number {self.number!r}, which these runs do not have"
         number = numbers[self.number]
-        value, half_width = number.value, number.half_width
-        if self.at_least is not None and value - half_width < self.at_least:
+        if self.at_least is not None and number.low < self.at_least:
             return f"{self.number} is {number.text}, not at least {self.at_least:g}"
-        if self.at_most is not None and value + half_width > self.at_most:
+        if self.at_most is not None and number.high > self.at_most:
             return f"{self.number} is {number.text}, not at most {self.at_most:g}"
-        if self.interval_contains is not None and abs(value - self.interval_contains) >= half_width:
+        if self.interval_contains is not None and not number.low < self.interval_contains < number.high:
             return f"{self.number} is {number.text}, not an interval with {self.interval_contains:g} in it"
         return ""
 
