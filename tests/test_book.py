@@ -327,10 +327,6 @@ DAMAGE = {
     "one block": (lambda book: shutil.rmtree(book / RUN), f"results/{PROFILE} has no run of block se;"),
     "claims": (lambda book: (book / "book/claims.yaml").write_text("a: {number: b}"), "claim 'a' cannot be"),
     "exceptions": (lambda book: (book / "book/typed-numbers.yaml").write_text("- a"), "cannot be read"),
-    "address": (
-        lambda book: replace(book / "_config.yml", 'url: ""', "url: https://example.org/paper"),
-        "repository.url is 'https://example.org/paper'; it must be https://github.com/OWNER/NAME",
-    ),
     "contents": (
         lambda book: (book / "_toc.yml").write_text(
             "format: jb-book\nroot: index\nchapters:\n- file: gone\n"
@@ -429,23 +425,6 @@ def test_quick_alone_is_marked(book):
     replace(book / "_config.yml", f"paper_profile: {PROFILE}", "paper_profile: quick")
     assert build_here(book)[0] == 0
     assert "Profile quick, on procedural images" in page(book, "index")
-
-
-def test_published_project_has_links_to_its_records_and_commits(book):
-    write_page(book, "```{paper-launch}\n```\n\n```{paper-provenance} records\n```")
-    assert build_here(book)[0] == 0
-    assert "launch-button" not in page(book, "index") and "github.com" not in page(book, "index")
-    replace(book / "_config.yml", 'url: ""', "url: https://github.com/owner/a-paper.git")
-    replace(book / RUN / "record.json", "f" * 40, "unknown")  # trained from a copy without git
-    release = re.search(r"branch: (v.*)", (book / "_config.yml").read_text())[1]
-    assert build_here(book)[0] == 0
-    shown = page(book, "index")
-    assert re.findall(r'<a class="launch-button[^"]*" href="([^"]+)"', shown) == [
-        f"https://mybinder.org/v2/gh/owner/a-paper/{release}?urlpath=lab/tree/notebooks/explore.ipynb",
-        f"https://colab.research.google.com/github/owner/a-paper/blob/{release}/notebooks/explore.ipynb",
-    ]
-    commit = f'href="https://github.com/owner/a-paper/commit/{"f" * 40}">{"f" * 10}</a>'
-    assert shown.count(commit) == len(BLOCKS) - 1 and "commit/unknown" not in shown
 
 
 def corrupt_pages(book: Path, pattern: str, replacement: str) -> set[str]:

@@ -9,7 +9,7 @@
 | paper_text | the roles `num` and `claim`; numbers typed by hand are refused |
 | paper_tables | the directives `paper-table` and `paper-provenance` |
 | paper_typst | the PDF |
-| paper_pages | downloads, links to where the project is published, repairs of the theme |
+| paper_pages | downloads, repairs of the theme |
 
 Here: the records are read, and each training notebook becomes a page.
 """
@@ -91,4 +91,4 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", load_records, priority=800)
     app.connect("config-inited", add_run_pages, priority=950)
     app.connect("source-read", present_run)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"parallel_read_safe": False, "parallel_write_safe": True}

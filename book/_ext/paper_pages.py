@@ -1,12 +1,10 @@
-"""The web pages around the text: downloads, links to where the project is published, repairs of the theme.
+"""The web pages around the text: downloads, and repairs of the theme.
 
 `{paper-downloads}` links the PDF, the references and the records, which are made after the pages into their
-folder. `{paper-launch}` links the records on Binder and on Colab, if `repository` in `_config.yml` says where
-the project is published. Jupyter Book always adds Thebe, which runs code on a remote machine; nothing of the
-paper does, and its script, added twice, is an error on every page.
+folder. Jupyter Book always adds Thebe, which runs code on a remote machine; nothing of the paper does, and its
+script, added twice, is an error on every page.
 """
 
-import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -15,7 +13,6 @@ from docutils import nodes
 from paper_guard import refuse
 from paper_typst import PAGES, PaperBuilder
 from sphinx.application import Sphinx
-from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 
 BUILDERS = ("html", "linkcheck")
@@ -23,12 +20,6 @@ DOWNLOADS = {
     "paper.pdf": "The paper as PDF",
     "references.bib": "its references as BibTeX",
     "records.zip": "the records, notebooks and weights of its runs",
-}
-# It reads the records alone, in a minute; binder/ is what Binder installs for it.
-NOTEBOOK = "notebooks/explore.ipynb"
-SERVICES = {
-    "Binder": "https://mybinder.org/v2/gh/{project}/{release}?urlpath=lab/tree/{notebook}",
-    "Colab": "https://colab.research.google.com/github/{project}/blob/{release}/{notebook}",
 }
 
 
@@ -42,31 +33,6 @@ class PaperDownloads(SphinxDirective):
             line += [nodes.Text(", " if position else ""), nodes.reference("", title, refuri=up + file)]
         line += nodes.Text(".")
         return [line]
-
-
-class PaperLaunch(SphinxDirective):
-    """`{paper-launch}`: one line of buttons, or nothing."""
-
-    def run(self) -> list[nodes.Node]:
-        project = self.env.app.paper_project
-        if not project:
-            return []
-        line = nodes.paragraph("", "Look into the records in a browser: ", classes=["web-only"])
-        for service, pattern in SERVICES.items():
-            release = self.config.html_theme_options["repository_branch"]
-            place = pattern.format(project=project, release=release, notebook=NOTEBOOK)
-            line += nodes.reference("", service, refuri=place, classes=["launch-button"])
-        return [line]
-
-
-def read_address(app: Sphinx, config: Config) -> None:
-    """Keep OWNER/NAME of the project, or "" where it is not published."""
-    address = config.html_theme_options["repository_url"]
-    found = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(\.git)?/?", address)
-    if address and not found:
-        form = "https://github.com/OWNER/NAME or empty"
-        refuse(f"_config.yml: repository.url is {address!r}; it must be {form}")
-    app.paper_project = found[1] if found else ""
 
 
 def check_builder(app: Sphinx) -> None:
@@ -113,9 +79,7 @@ def drop_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) -> N
 
 def setup(app: Sphinx) -> None:
     app.add_directive("paper-downloads", PaperDownloads)
-    app.add_directive("paper-launch", PaperLaunch)
     app.add_js_file("accessible.js", loading_method="defer")
-    app.connect("config-inited", read_address, priority=800)
     app.connect("config-inited", lambda app, config: config.html_context.setdefault("default_mode", "auto"))
     app.connect("builder-inited", check_builder)
     app.connect("doctree-resolved", drop_thebe_settings, priority=900)

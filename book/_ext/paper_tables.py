@@ -155,7 +155,7 @@ class Provenance(SphinxDirective):
                 self._linked(source),
                 f"{data['name']}, {data['num_classes']} classes, {data['fingerprint'][:12]}",
                 f"{device['name']}, {record['started'][:10]}",
-                self._commit(record["commit"]),
+                record["commit"][:10],
             )
             rows.append((nodes.make_id(f"run-{source}"), cells))
         return ("Run folder", "Data, fingerprint", "Device, day", "Commit"), rows
@@ -182,13 +182,6 @@ class Provenance(SphinxDirective):
             elif part:
                 found.append(nodes.Text(part))
         return found
-
-    def _commit(self, commit: str) -> str | list[nodes.Node]:
-        """The beginning of its name; where it is known and the project published (paper_pages), a link."""
-        project, known = self.env.app.paper_project, re.match("[0-9a-f]{40}", commit)
-        if not (project and known):
-            return commit[:10]
-        return [nodes.reference("", commit[:10], refuri=f"https://github.com/{project}/commit/{known[0]}")]
 
 
 def setup(app: Sphinx) -> None:

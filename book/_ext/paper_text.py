@@ -272,12 +272,6 @@ def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
         getattr(env, what).pop(docname, None)
 
 
-def merge(app: Sphinx, env: BuildEnvironment, docnames: set[str], other: BuildEnvironment) -> None:
-    for what in USES:
-        theirs = getattr(other, what)
-        getattr(env, what).update({name: theirs[name] for name in docnames & theirs.keys()})
-
-
 def setup(app: Sphinx) -> None:
     app.add_node(BoundNumber, html=(visit_number, depart_number))
     app.add_role("num", NumberRole())
@@ -285,7 +279,6 @@ def setup(app: Sphinx) -> None:
     app.connect("config-inited", read_files, priority=800)
     app.connect("builder-inited", prepare)
     app.connect("env-purge-doc", forget)
-    app.connect("env-merge-info", merge)
     # Typed numbers are looked for before bound ones are put into the alternative texts.
     app.connect("doctree-read", check_prose, priority=550)
     # After Sphinx's own collector, which finds the files of each image.

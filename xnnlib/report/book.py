@@ -13,4 +13,4 @@ def setup(app) -> dict:
     if extension not in sys.path:
         sys.path.insert(0, extension)
     app.setup_extension("paper")
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"parallel_read_safe": False, "parallel_write_safe": True}
