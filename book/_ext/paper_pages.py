@@ -1,7 +1,7 @@
 """The web pages around the text: downloads, and repairs of the theme.
 
 `{paper-downloads}` links the PDF, the references and the records, which are made after the pages into their
-folder. Jupyter Book always adds Thebe, which runs code on a remote machine; nothing of the paper does, and its
+folder. Jupyter Book always adds Thebe, which runs code on a remote machine; nothing here does, and its
 script, added twice, is an error on every page.
 """
 
