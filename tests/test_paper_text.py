@@ -15,9 +15,9 @@ SHOWN = re.search(r"paper_profile: (\S+)", (PROJECT / "_config.yml").read_text()
 PAPER = load_claims(PROJECT / CLAIMS)
 
 NUMBERS = {
-    "one seed": Number("+1.2", "a run"),
-    "wide": Number("+1.2 ± 2.0", "two runs"),
-    "narrow": Number("\N{MINUS SIGN}1.2 ± 0.5", "two runs"),
+    "one seed": Number(1.2, None, "+1.2", ("a run",)),
+    "wide": Number(1.2, (-0.8, 3.2), "+1.2 ± 2.0", ("two runs",)),
+    "narrow": Number(-1.2, (-1.7, -0.7), "\N{MINUS SIGN}1.2 ± 0.5", ("two runs",)),
 }
 
 
@@ -54,15 +54,15 @@ def numbers() -> dict[str, Number]:
 def broken(claim: Claim, number: Number) -> Number:
     """The number far outside the claim's margin."""
     if claim.at_least is not None:
-        return Number(f"{claim.at_least - 1000:g}", number.source)
+        return Number.of(claim.at_least - 1000, number.sources)
     margin = claim.at_most if claim.at_most is not None else claim.interval_contains
-    return Number(f"{margin + 1000:g}", number.source)
+    return Number.of(margin + 1000, number.sources)
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_claim_holds_and_fails_when_its_number_changes(name, numbers):
     claim = PAPER[name]
-    number = numbers.get(claim.number, Number("0", "another profile"))
+    number = numbers.get(claim.number, Number.of(0, ("another profile",)))
     if claim.made_for(SHOWN):
         assert claim.problem(numbers) == ""
     changed = numbers | {claim.number: broken(claim, number)}
