@@ -32,11 +32,16 @@ def text(pages) -> str:
     return " ".join(pages)
 
 
-def test_the_text_has_four_to_six_pages_and_the_references_at_most_two_more(pages):
+def test_text_has_four_to_seven_pages_and_references_at_most_two_more(pages):
     number = next(number for number, page in enumerate(pages) if "References [1]" in page)
-    before = pages[number].split("References [1]")[0].removeprefix(f"profile {PROFILE}").strip()
-    assert 4 <= number + bool(before) <= 6, before
-    assert 5 <= len(pages) <= number + 2
+    before = pages[number].split("References [1]")[0].strip()
+    assert 4 <= number + bool(before) <= 7, before
+    assert len(pages) <= number + 2
+
+
+def test_references_to_figures_and_tables_are_not_broken(reader):
+    text = "\n".join(page.extract_text() for page in reader.pages)
+    assert not re.search(r"(Figure|Table|Section)[ ]*\n\d", text)
 
 
 def test_metadata(reader):
@@ -44,29 +49,27 @@ def test_metadata(reader):
     assert reader.metadata.author == "The xnnlib contributors"
 
 
-def test_sections_figures_tables_and_references_are_there(text):
+def test_sections_figures_and_tables_are_there_in_order(text):
     for section in ("Introduction", "Related work", "Design", "Training", "Implementation", "Conclusion"):
         assert re.search(rf"\d\.? ?{section}", text), section
     for number in range(1, 7):
         assert f"Figure {number}." in text
-    for number in range(1, 6):
-        assert f"Table {number}." in text
+    captions = [int(number) for number in re.findall(r"Table (\d+)\. [A-Z]", text)]
+    assert captions == sorted(captions) and len(captions) >= 6
     assert "References" in text and "[7]" in text and "How this was made" not in text
 
 
-def test_every_page_says_that_another_profile_is_not_the_papers(pages):
-    other = PROFILE != "paper"
-    assert {page.startswith(f"profile {PROFILE}") for page in pages} == {other}
-    assert ("not the paper’s full-scale result" in pages[0]) == other
+def test_quick_alone_is_marked(pages):
+    assert {page.startswith("profile quick") for page in pages} == {PROFILE == "quick"}
 
 
-def test_the_headline_numbers_are_those_of_the_records(text):
+def test_headline_numbers_are_those_of_the_records(text):
     known = numbers(load_runs(ROOT / "results", PROFILE))
     for block in BLOCKS:
         assert known[f"{block}.top1"].text in text
 
 
-def test_all_fonts_are_embedded(reader):
+def test_fonts_are_embedded(reader):
     fonts = [
         font.get_object() for page in reader.pages for font in page["/Resources"].get("/Font", {}).values()
     ]
@@ -77,7 +80,7 @@ def test_all_fonts_are_embedded(reader):
             assert {"/FontFile", "/FontFile2", "/FontFile3"} & descriptor.keys(), font["/BaseFont"]
 
 
-def test_the_pdf_names_no_place_of_one_machine(reader, text):
+def test_pdf_names_no_place_of_one_machine(reader, text):
     assert not place_in(text)
     assert not place_in(" ".join(str(value) for value in reader.metadata.values()))
     assert not place_in(PDF.read_bytes().decode("latin-1"))

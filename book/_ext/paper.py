@@ -1,127 +1,83 @@
 """The book's Sphinx extension: numbers, tables and run pages made from the run records.
 
-`_config.yml` says which profile's records are shown (`paper_profile`, below `paper_results`); those of
-`xnnlib.report.BESIDE` and of the campaigns are shown beside them. The extension gives the pages
+`_config.yml` says which profile's records the paper shows (`paper_profile`, below `paper_results`).
 
-- the role `` {num}`se.top1` ``, one of `xnnlib.report.numbers` by key (paper_numbers);
-- the role `` {claim}`name` ``, a comparing sentence held to the numbers (paper_claims);
-- the directive `{paper-table} 1` (2, 3, 4, costs ...), a table of `xnnlib.report` (paper_tables);
-- the directive `{paper-provenance} runs` (artefacts, numbers), where everything is from (paper_provenance);
-- the directive `{paper-downloads}`, links to the PDF, the references and the records (paper_downloads);
-- the directive `{paper-launch}`, links that open the records in a browser (paper_launch);
-- the directive `{paper-profile}`, a note of what is shown for any profile but `paper`, which every
-  page then also carries as a banner;
-- the executed training notebooks of all these runs in the place of the globs in `_toc.yml`.
+| module | what it gives |
+| --- | --- |
+| paper_material | everything that is shown, read from records and specifications once |
+| paper_guard | any problem, a stale figure or notebook included, fails the build |
+| paper_text | the roles `num` and `claim`; numbers typed by hand are refused |
+| paper_tables | the directives `paper-table` and `paper-provenance` |
+| paper_typst | the PDF |
+| paper_pages | downloads, repairs of the theme |
 
-A number typed by hand (paper_prose), a figure or table older than its records (paper_figures), and a key,
-record, figure, citation or reference that is missing fail the build (paper_guard).
+Here: the records are read, and each training notebook becomes a page.
 """
 
 import json
-from html import escape
 from pathlib import Path
 
 from paper_guard import refuse, source_digest
-from paper_profile import FACTS, notice
+from paper_material import QUICK, load_material, run_change, source_files
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx_external_toc.api import Document, FileItem, GlobItem
+from sphinx_external_toc.api import Document
 
-import xnnlib
-from xnnlib.campaign import SMALL_LIST
 from xnnlib.errors import UserError
-from xnnlib.records import Run, load_runs
-from xnnlib.report import BESIDE
-from xnnlib.report.campaign import campaign_numbers, experiment_numbers, load_campaign
-from xnnlib.report.numbers import Numbers, beside_numbers, numbers
-from xnnlib.report.scaling import scaling_numbers
-from xnnlib.report.speed import speed_numbers
-from xnnlib.report.throughput import FILE, LAYERS_FILE, STEPS_FILE, load_benchmarks
-from xnnlib.spec import BLOCK_TITLES
+from xnnlib.report.summary import letter
 
-EXTENSIONS = (
-    "paper_guard",
-    "paper_profile",
-    "paper_numbers",
-    "paper_prose",
-    "paper_claims",
-    "paper_provenance",
-    "paper_tables",
-    "paper_figures",
-    "paper_downloads",
-    "paper_launch",
-    "paper_pages",
-)
+EXTENSIONS = ("paper_guard", "paper_text", "paper_tables", "paper_pages")
 
 
 def load_records(app: Sphinx, config: Config) -> None:
-    """Read the profile's records once, and make everything that is set before pages are read."""
-    root, results = Path(app.srcdir), Path(app.srcdir) / config.paper_results
+    """Read the profile's records once, and set everything that must be known before pages are read."""
+    root = Path(app.srcdir)
     try:
-        app.paper_runs = load_runs(results, config.paper_profile)
-        app.paper_beside = load_runs(results, BESIDE)
-        app.paper_benchmarks = load_benchmarks(root / "benchmarks" / "results")
-        app.paper_campaign = load_campaign(root)
-        app.paper_experiments = load_campaign(root, SMALL_LIST)
+        app.paper = load_material(root, config.paper_results, config.paper_profile)
     except UserError as error:
         refuse(str(error))
-    runs, benchmarks = app.paper_runs, app.paper_benchmarks
-    campaigns = [run for group in app.paper_experiments + app.paper_campaign for run in group.runs]
-    # The notebook of a campaign's run that has just been trained may be still to come.
-    campaigns = [run for run in campaigns if (run.path / "train.ipynb").exists()]
-    # Each once: a campaign has runs of a profile among its own.
-    app.paper_notebooks = list({run.path: run for run in runs + app.paper_beside + campaigns}.values())
-    found = numbers(runs) | scaling_numbers(runs) | speed_numbers(benchmarks)
-    found |= beside_numbers(app.paper_beside) | campaign_numbers(app.paper_campaign)
-    found |= experiment_numbers(app.paper_experiments)
-    app.paper_numbers = Numbers(found)
-    if config.paper_profile != "paper":
-        facts = FACTS.format_map({key: number.text for key, number in app.paper_numbers.items()})
-        config.html_theme_options["announcement"] = escape(f"{notice(config)}: {facts}")
+    if config.paper_profile == QUICK:
+        announcement = "Profile quick, on procedural images: it shows that the parts work, and no result."
+        config.html_theme_options["announcement"] = announcement
     # A changed configuration value makes Sphinx read every page again.
-    sources = book_sources(root, app.paper_notebooks)
-    config.paper_sources = source_digest(filter(Path.is_file, sources), root)
-    others = set(results.glob("*/*/")) - {run.path for run in app.paper_notebooks}
+    config.paper_sources = source_digest(source_files(app.paper), root)
+    others = set((root / config.paper_results).glob("*/*/")) - {run.path for run in app.paper.notebooks}
     excluded = sorted(other.relative_to(root).as_posix() for other in others)
     config.exclude_patterns = [*config.exclude_patterns, *excluded]
 
 
-def book_sources(root: Path, runs: list[Run]) -> list[Path]:
-    """Every file that the book is made from, the library's and this extension's code included."""
-    patterns = ("_config.yml", "_toc.yml", "references.bib", "book/**/*", "figures/*", "notebooks/*.ipynb")
-    patterns += ("profiles/*.yaml", "results/*/*/record.json")
-    patterns += tuple(f"benchmarks/results/*/{file}" for file in (FILE, LAYERS_FILE, STEPS_FILE))
-    files = [file for pattern in patterns for file in root.glob(pattern)]
-    files += [run.path / name for run in runs for name in ("record.json", "epochs.csv", "train.ipynb")]
-    files += Path(xnnlib.__file__).parent.rglob("*.py")
-    return [file for file in files if "__pycache__" not in file.parts]
+def add_run_pages(app: Sphinx, config: Config) -> None:
+    """Make each training notebook a page; the list of runs links them, not the sidebar."""
+    pages = [(run.path / "train").relative_to(app.srcdir).as_posix() for run in app.paper.notebooks]
+    config.external_site_map.update({page: Document(page) for page in pages})
+    # sphinx_external_toc has excluded what `_toc.yml` does not name.
+    files = {f"{page}.ipynb" for page in pages}
+    config.exclude_patterns = [pattern for pattern in config.exclude_patterns if pattern not in files]
 
 
-def list_runs(app: Sphinx, config: Config) -> None:
-    """Put the training notebooks in the place of the globs of `_toc.yml`: first those of the profile."""
-    root = Path(app.srcdir)
-    pages = [(run.path / "train").relative_to(root).as_posix() for run in app.paper_notebooks]
-    site_map = config.external_site_map
-    for tree in [tree for document in site_map.values() for tree in document.subtrees]:
-        if any(isinstance(item, GlobItem) for item in tree.items):
-            tree.items = [item for item in tree.items if not isinstance(item, GlobItem)]
-            tree.items += [FileItem(page) for page in pages]
-    for page in pages:
-        site_map[page] = Document(page)
-
-
-def title_run(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Name a training notebook's page after its run: all of them begin with the same heading."""
-    run = next((run for run in app.paper_notebooks if run.path / "train" == Path(app.srcdir, docname)), None)
+def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Show a training notebook with its result in the title, its curve first and its code folded."""
+    run = next((run for run in app.paper.notebooks if run.path / "train" == Path(app.srcdir, docname)), None)
     if run is None:
         return
-    notebook = json.loads(source[0])
-    first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    notebook, record = json.loads(source[0]), run.record
+    notebook["metadata"]["orphan"] = True
+    cells = notebook["cells"]
+    first = next(cell for cell in cells if cell["cell_type"] == "markdown")
     body = "".join(first["source"]).partition("\n")[2]
-    title = f"# Block {BLOCK_TITLES[run.record['block']]}, seed {run.record['seed']}"
-    if run not in app.paper_runs:
-        title += f", profile {run.record['profile']}"
-    first["source"] = f"{title}\n{body}"
+    title = f"# Block {letter(record['block'])}, seed {record['seed']}: {record['last']['top1']:.2f} % top-1"
+    told = (
+        f"Block {run_change(app.paper, run)}, profile {record['profile']}: {record['last']['top1']:.2f} % "
+        f"top-1 after {record['epochs']} epochs, which took {record['train_seconds'] / 60:.0f} minutes on "
+        f"{record['device']['name']}."
+    )
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    for cell in code:
+        cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
+    curve = [cell for cell in code if "figure_5([" in "".join(cell["source"])]
+    opening = {"cell_type": "markdown", "id": "result", "metadata": {}, "source": f"{title}\n\n{told}\n"}
+    first["source"] = f"## The notebook\n{body}"
+    notebook["cells"] = [opening, *curve, *(cell for cell in cells if cell not in curve)]
     source[0] = json.dumps(notebook)
 
 
@@ -133,6 +89,6 @@ def setup(app: Sphinx) -> dict:
         app.setup_extension(extension)
     # sphinx_external_toc reads _toc.yml at priority 900.
     app.connect("config-inited", load_records, priority=800)
-    app.connect("config-inited", list_runs, priority=950)
-    app.connect("source-read", title_run)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("config-inited", add_run_pages, priority=950)
+    app.connect("source-read", present_run)
+    return {"parallel_read_safe": False, "parallel_write_safe": True}

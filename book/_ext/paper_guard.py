@@ -5,7 +5,7 @@ on a second build does not repeat what it said about pages that have not changed
 is remembered and the build ends with a list of them all, as the last lines that it prints. The saved
 environment is dropped then, so that the next build reads every page again; and a book of which any source
 has changed is read as a whole (`source_digest`), so that no page keeps a reference to something that
-another page has lost.
+another page has lost. Stale notebooks and figures are such problems too.
 """
 
 import hashlib
@@ -17,10 +17,27 @@ from pathlib import Path
 from typing import NoReturn
 
 from docutils import nodes
+from paper_material import NOTEBOOK_TABLES, TABLES, drawn_digest
 from sphinx.application import ENV_PICKLE_FILENAME, Sphinx
 from sphinx.util.logging import get_node_location, getLogger, is_suppressed_warning
 
+from xnnlib.errors import UserError
+from xnnlib.report.style import saved_digest
+
 logger = getLogger(__name__)
+
+FIGURE_SUFFIXES = (".svg", ".pdf")  # for the page and for the PDF
+
+
+def report(message: str, location: object, subtype: str) -> None:
+    """A problem that fails the build."""
+    logger.warning(message, location=location, type="paper", subtype=subtype)
+
+
+def refuse(message: str) -> NoReturn:
+    """End the build with the message and status 1: under an exception Jupyter Book would put a traceback."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(1)
 
 
 class ProblemLog(logging.Handler):
@@ -52,28 +69,48 @@ def source_digest(files: Iterable[Path], root: Path) -> str:
 
 
 def check_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Warn of a notebook that crashed when it was executed, or that was not executed at all."""
+    """Report a notebook that crashed, that was not executed, or whose tables are not those of the records."""
     if not app.env.doc2path(docname).endswith(".ipynb"):
         return
     cells = [cell for cell in json.loads(source[0])["cells"] if cell["cell_type"] == "code"]
     outputs = [output for cell in cells for output in cell["outputs"]]
-    errors = [output for output in outputs if output["output_type"] == "error"]
-    for error in errors:
-        message = f"the notebook crashed: {error['ename']}: {error['evalue']}"
-        logger.warning(message, location=docname, type="paper", subtype="notebook")
+    for error in (output for output in outputs if output["output_type"] == "error"):
+        report(f"the notebook crashed: {error['ename']}: {error['evalue']}", docname, "notebook")
     if cells and not outputs:
-        logger.warning(
-            "the notebook has no outputs; execute it with papermill first",
-            location=docname,
-            type="paper",
-            subtype="notebook",
-        )
+        report("the notebook has no outputs; execute it with papermill first", docname, "notebook")
+    shown = ["".join(output.get("data", {}).get("text/plain", "")) for output in outputs]
+    for which in NOTEBOOK_TABLES.get(docname, ()):
+        if str(TABLES[which](app.paper)) not in shown:
+            message = f"table {which} is not the one of the records; execute the notebook again: make figures"
+            report(message, docname, "notebook")
 
 
-def refuse(message: str) -> NoReturn:
-    """End the build with the message and status 1: under an exception Jupyter Book would put a traceback."""
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(1)
+def check_figures(app: Sphinx, doctree: nodes.document) -> None:
+    """Report each file of a figure that is not there, or whose data is no longer what would be drawn."""
+    for image in doctree.findall(nodes.image):
+        uri = Path(app.srcdir, image["uri"])
+        if uri.parent != Path(app.srcdir, "figures"):
+            continue
+        for file in (uri.with_suffix(suffix) for suffix in FIGURE_SUFFIXES):
+            problem = f"figures/{file.name} is missing; draw it again with: make figures"
+            if file.is_file():
+                problem = _outdated(app, file)
+            if problem:
+                report(problem, image, "figure")
+
+
+def _outdated(app: Sphinx, file: Path) -> str:
+    """What is wrong with a figure's file; empty if it shows what would be drawn now."""
+    drawn = drawn_digest(app.paper, file.stem)
+    if drawn is None:
+        return f"figures/{file.name} is not a figure that the paper draws"
+    try:
+        saved = saved_digest(file)
+    except UserError as error:
+        return str(error)
+    return (
+        "" if saved == drawn else f"figures/{file.name} is older than its data; draw it again: make figures"
+    )
 
 
 def fail_on_problems(app: Sphinx, exception: Exception | None) -> None:
@@ -89,5 +126,7 @@ def setup(app: Sphinx) -> None:
     app.paper_problems = ProblemLog(app)
     logging.getLogger("sphinx").addHandler(app.paper_problems)
     app.connect("source-read", check_notebook)
+    # After Sphinx's own collector, which finds the files of each image.
+    app.connect("doctree-read", check_figures, priority=600)
     # After everything else that may still warn.
     app.connect("build-finished", fail_on_problems, priority=999)

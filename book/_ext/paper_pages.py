@@ -1,16 +1,65 @@
-"""What the theme and Jupyter Book leave to be mended in the web pages, so that they open without complaint.
+"""The web pages around the text: downloads, and repairs of the theme.
 
-Jupyter Book always adds Thebe, which runs code on a remote machine; nothing of the paper does, and its
-script, added twice, is an error on every page. A theme mode and names for the sidebar's toggles are missing.
+`{paper-downloads}` links the PDF, the references and the records, which are made after the pages into their
+folder. Jupyter Book always adds Thebe, which runs code on a remote machine; nothing here does, and its
+script, added twice, is an error on every page.
 """
 
+import shutil
+import zipfile
+from pathlib import Path
+
 from docutils import nodes
+from paper_guard import refuse
+from paper_typst import PAGES, PaperBuilder
 from sphinx.application import Sphinx
-from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
+
+BUILDERS = ("html", "linkcheck")
+DOWNLOADS = {
+    "paper.pdf": "The paper as PDF",
+    "references.bib": "its references as BibTeX",
+    "records.zip": "the records, notebooks and weights of its runs",
+}
 
 
-def set_mode(app: Sphinx, config: Config) -> None:
-    config.html_context.setdefault("default_mode", "auto")
+class PaperDownloads(SphinxDirective):
+    """`{paper-downloads}`: one line of links."""
+
+    def run(self) -> list[nodes.Node]:
+        up = "../" * self.env.docname.count("/")
+        line = nodes.paragraph("", "", classes=["web-only"])
+        for position, (file, title) in enumerate(DOWNLOADS.items()):
+            line += [nodes.Text(", " if position else ""), nodes.reference("", title, refuri=up + file)]
+        line += nodes.Text(".")
+        return [line]
+
+
+def check_builder(app: Sphinx) -> None:
+    """Refuse, before a page is read, a builder whose pages would have dead links, and name what there is."""
+    if app.builder.name not in BUILDERS:
+        refuse(
+            f"the book has no form {app.builder.name!r}; `jupyter-book build .` makes the web pages and, "
+            "beside them, the paper as PDF: _build/html/paper.pdf"
+        )
+
+
+def make_downloads(app: Sphinx, exception: Exception | None) -> None:
+    if exception or app.builder.name != "html" or app.paper_problems.problems:  # a refused book needs none
+        return
+    if not all(page in app.env.all_docs for page in PAGES):
+        return
+    outdir, root = Path(app.outdir), Path(app.srcdir)
+    shutil.copyfile(PaperBuilder(app, app.env).make(), outdir / "paper.pdf")
+    shutil.copyfile(root / "references.bib", outdir / "references.bib")
+    results = root / app.config.paper_results
+    folders = {folder for run in app.paper.notebooks for folder in (run.path, run.path.parent)}
+    found = [file for folder in folders for file in folder.iterdir()]
+    with zipfile.ZipFile(outdir / "records.zip", "w") as archive:
+        for file in sorted(file for file in found if file.is_file() and not file.name.startswith(".")):
+            # Without a time of its own, so that the same records give the same bytes.
+            entry = zipfile.ZipInfo(f"records/{file.relative_to(results).as_posix()}")
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def _is_thebe(file: object) -> bool:
@@ -29,7 +78,10 @@ def drop_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) -> N
 
 
 def setup(app: Sphinx) -> None:
+    app.add_directive("paper-downloads", PaperDownloads)
     app.add_js_file("accessible.js", loading_method="defer")
-    app.connect("config-inited", set_mode)
+    app.connect("config-inited", lambda app, config: config.html_context.setdefault("default_mode", "auto"))
+    app.connect("builder-inited", check_builder)
     app.connect("doctree-resolved", drop_thebe_settings, priority=900)
     app.connect("html-page-context", drop_thebe_files, priority=900)
+    app.connect("build-finished", make_downloads)

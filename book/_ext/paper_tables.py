@@ -1,53 +1,86 @@
-"""The directive `{paper-table} 1` (or another of TABLES): a table of `xnnlib.report` with a caption."""
+"""Generated tables: those of the paper, and the lists of where everything comes from.
 
-import json
+`{paper-table} 3` (or another of paper_material.TABLES) is a table of `xnnlib.report` with a caption that ends
+in a link to how it was made. `{paper-provenance} artefacts` lists each table and figure with its notebook and
+its runs, `numbers` every number with its value and source, `records` each run folder with commit, data and
+device, and `runs` each run with its result and a link to its notebook.
+"""
+
+import re
+from collections.abc import Iterable
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from paper_nodes import table_node
-from paper_numbers import report
-from paper_provenance import made_by
+from paper_guard import report
+from paper_material import ARTEFACTS, TABLES, artefact_source, run_change
+from paper_text import PROVENANCE, number_id
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from xnnlib.report import campaign, layer_times, tables, throughput
-from xnnlib.report.scaling import scaling_table
-from xnnlib.report.speed import gain_table, goal_table
-from xnnlib.report.steps import step_table
-from xnnlib.spec import NetworkSpec
+from xnnlib.report.summary import run_source
 
-TABLES = {
-    "1": lambda app: tables.table_1(NetworkSpec()),
-    "2": lambda app: tables.table_2(app.paper_runs),
-    "3": lambda app: tables.table_3(app.paper_runs),
-    "4": lambda app: tables.table_4(NetworkSpec()),
-    "costs": lambda app: tables.cost_table(NetworkSpec().num_classes),
-    "many-passes": lambda app: tables.fit_table(app.paper_beside),
-    "recipes": lambda app: campaign.recipe_table(app.paper_campaign),
-    "experiments": lambda app: campaign.experiment_table(app.paper_campaign),
-    "experiments-small": lambda app: campaign.experiment_table(app.paper_experiments),
-    "scaling": lambda app: scaling_table(app.paper_runs),
-    "speed": lambda app: throughput.speed_table(app.paper_benchmarks),
-    "roofline": lambda app: throughput.roofline_table(app.paper_benchmarks),
-    "kernels": lambda app: throughput.kernel_table(app.paper_benchmarks),
-    "steps": lambda app: step_table(app.paper_benchmarks),
-    "depthwise": lambda app: layer_times.depthwise_table(app.paper_benchmarks, per_image=False),
-    "depthwise-per-image": lambda app: layer_times.depthwise_table(app.paper_benchmarks, per_image=True),
-    "conditional": lambda app: layer_times.conditional_table(app.paper_benchmarks),
-    "growth": lambda app: throughput.growth_table(app.paper_benchmarks),
-    "gains": lambda app: gain_table(app.paper_benchmarks),
-    "goals": lambda app: goal_table(app.paper_benchmarks, app.paper_runs),
-}
+Cell = str | list[nodes.Node]
 
 WIDE = 7  # columns, from which on a table has smaller letters
 
-# The tables that a notebook shows, which must be those that the pages show.
-NOTEBOOK_TABLES = {
-    "notebooks/design": ("1",),
-    "notebooks/results": ("2", "3", "many-passes"),
-    "notebooks/implementation": ("4", "costs"),
-}
+
+def table_node(columns: Iterable[Cell], align: str, rows: Iterable, classes: list[str]) -> nodes.table:
+    """A table of cells, each a text or a list of inline nodes; a row that is a text is a heading."""
+    group = nodes.tgroup(cols=len(align))
+    group += [nodes.colspec(colwidth=1) for _ in align]
+    group += nodes.thead("", row_node(columns, align))
+    body = (heading_node(row, align) if isinstance(row, str) else row_node(row, align) for row in rows)
+    group += nodes.tbody("", *body)
+    return nodes.table("", group, classes=[*classes, "colwidths-auto"])
+
+
+def heading_node(text: str, align: str) -> nodes.row:
+    """A row of one cell across all columns."""
+    row = row_node([text], "l")
+    row["classes"].append("heading")
+    row[0]["morecols"] = len(align) - 1
+    return row
+
+
+def row_node(cells: Iterable[Cell], align: str) -> nodes.row:
+    row = nodes.row()
+    for cell, side in zip(cells, align, strict=True):
+        inline = [nodes.Text(cell)] if isinstance(cell, str) else cell
+        entry = nodes.entry("", nodes.paragraph("", "", *inline))
+        entry["classes"].append({"l": "text-left", "r": "text-right"}[side])
+        row += entry
+    if row.astext().startswith("Total"):
+        row["classes"].append("total")
+    return row
+
+
+def page_link(env: BuildEnvironment, text: str, page: str, anchor: str = "", **attributes) -> nodes.reference:
+    """A link to a page of the book by its name, from the page that is being read."""
+    place = env.app.builder.get_relative_uri(env.docname, page) + (f"#{anchor}" if anchor else "")
+    return nodes.reference("", text, refuri=place, internal=True, **attributes)
+
+
+def made_by(env: BuildEnvironment, name: str, location: object) -> list[nodes.Node]:
+    """What ends the caption of a table or figure: a link to how it was made."""
+    if name not in ARTEFACTS:
+        report(f"{name!r} has no entry in paper_material.ARTEFACTS: say what makes it", location, "figure")
+        return []
+    link = page_link(env, "How this was made", PROVENANCE, f"made-{name}", classes=["made-by"])
+    return [nodes.inline("", " ", classes=["made-by"]), link]
+
+
+def link_figures(app: Sphinx, doctree: nodes.document) -> None:
+    """End the caption of each of the paper's figures with the link."""
+    for figure in doctree.findall(nodes.figure):
+        image, caption = figure.next_node(nodes.image), figure.next_node(nodes.caption)
+        if not image["uri"].startswith("figures/"):
+            continue
+        if caption is None:
+            report(f"{image['uri']} has no caption", figure, "figure")
+        else:
+            caption += made_by(app.env, "".join(figure["names"][:1]), figure)
 
 
 class PaperTable(SphinxDirective):
@@ -61,7 +94,7 @@ class PaperTable(SphinxDirective):
         which = self.arguments[0]
         if which not in TABLES:
             raise self.error(f"unknown table {which!r}; choose one of {', '.join(TABLES)}")
-        content = TABLES[which](self.env.app)
+        content = TABLES[which](self.env.app.paper)
         caption, messages = self.state.inline_text(" ".join(self.content), self.content_offset)
         caption += made_by(self.env, self.options.get("name", ""), self.get_location())
         classes = ["paper-table", f"paper-table-{which}"]
@@ -73,16 +106,85 @@ class PaperTable(SphinxDirective):
         return [addnodes.tabular_col_spec(spec=content.align), table, *messages]
 
 
-def check_tables(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Warn of a notebook whose tables are not those of the records of today."""
-    for which in NOTEBOOK_TABLES.get(docname, ()):
-        outputs = [output for cell in json.loads(source[0])["cells"] for output in cell.get("outputs", [])]
-        shown = ["".join(output.get("data", {}).get("text/plain", "")) for output in outputs]
-        if str(TABLES[which](app)) not in shown:
-            message = f"table {which} is not the one of the records; execute the notebook again: make figures"
-            report(message, docname, "notebook")
+class Provenance(SphinxDirective):
+    """`{paper-provenance} artefacts`, `numbers`, `records` or `runs`: one table."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        kinds = {
+            "artefacts": self._artefacts,
+            "numbers": self._numbers,
+            "records": self._records,
+            "runs": self._runs,
+        }
+        if self.arguments[0] not in kinds:
+            raise self.error(f"unknown kind {self.arguments[0]!r}; choose one of {', '.join(kinds)}")
+        columns, rows = kinds[self.arguments[0]]()
+        align = "l" * len(columns)
+        table = table_node(columns, align, [], ["provenance", f"provenance-{self.arguments[0]}"])
+        body = table.next_node(nodes.tbody)
+        for identifier, cells in rows:
+            row = row_node(cells, align)
+            row["ids"] += [identifier] if identifier else []
+            body += row
+        return [table]
+
+    def _artefacts(self):
+        rows = []
+        for name, (notebook, _) in ARTEFACTS.items():
+            title, _ = self.state.inline_text(f"{{numref}}`{name}`", self.lineno)
+            link = [page_link(self.env, f"{notebook}.ipynb", notebook)] if notebook else []
+            source = self._linked(artefact_source(self.env.app.paper, name))
+            rows.append((f"made-{name}", (title, link, source)))
+        return ("Table or figure", "Notebook", "From"), rows
+
+    def _numbers(self):
+        rows = [
+            (number_id(key), ([nodes.literal("", key)], number.text, self._linked(", ".join(number.sources))))
+            for key, number in sorted(self.env.app.paper.numbers.items())
+        ]
+        return ("Number", "Value", "From"), rows
+
+    def _records(self):
+        rows = []
+        for run in self.env.app.paper.notebooks:
+            record, source = run.record, run_source(run)
+            data, device = record["dataset"], record["device"]
+            cells = (
+                self._linked(source),
+                f"{data['name']}, {data['num_classes']} classes, {data['fingerprint'][:12]}",
+                f"{device['name']}, {record['started'][:10]}",
+                record["commit"][:10],
+            )
+            rows.append((nodes.make_id(f"run-{source}"), cells))
+        return ("Run folder", "Data, fingerprint", "Device, day", "Commit"), rows
+
+    def _runs(self):
+        rows = []
+        for run in self.env.app.paper.notebooks:
+            record, source = run.record, run_source(run)
+            link = [page_link(self.env, "notebook", f"{source}/train")]
+            change = run_change(self.env.app.paper, run)
+            cells = (record["profile"], change, str(record["seed"]), str(record["epochs"]))
+            rows.append(("", (*cells, f"{record['last']['top1']:.2f}", link)))
+        return ("Profile", "Block", "Seed", "Epochs", "Top-1 (%)", "As it ran"), rows
+
+    def _linked(self, source: str) -> list[nodes.Node]:
+        """A source, with the run folders in it linked to the notebooks that trained them, if shown."""
+        found: list[nodes.Node] = []
+        shown = {run_source(run) for run in self.env.app.paper.notebooks}
+        for part in re.split(r"((?<!/)results/[\w./-]+|https://\S+)", source):
+            if part in shown:
+                found.append(page_link(self.env, part, f"{part}/train"))
+            elif part.startswith("https://"):
+                found.append(nodes.reference("", part, refuri=part))
+            elif part:
+                found.append(nodes.Text(part))
+        return found
 
 
 def setup(app: Sphinx) -> None:
     app.add_directive("paper-table", PaperTable)
-    app.connect("source-read", check_tables)
+    app.add_directive("paper-provenance", Provenance)
+    app.connect("doctree-read", link_figures, priority=570)

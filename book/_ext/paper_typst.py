@@ -11,7 +11,8 @@ from pathlib import Path
 
 import typst
 from docutils import nodes
-from paper import notice
+from paper_material import QUICK
+from sphinx import addnodes
 from sphinx.builders import Builder
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxTranslator
@@ -21,7 +22,8 @@ PAGES = ("paper", "introduction", "related-work", "design", "training", "impleme
 PAGES = tuple(f"book/{page}" for page in (*PAGES, "references"))
 # What is for readers of the web only.
 WEB_ONLY = ("made-by", "web-only")
-WIDE_TABLES = ("paper-table-3", "paper-table-4", "paper-table-costs")
+WIDE_TABLES = ("paper-table-4", "paper-table-costs")
+NO_BREAK_SPACE, WORD_JOINER = "\N{NO-BREAK SPACE}", "\N{WORD JOINER}"
 
 
 def quoted(text: str) -> str:
@@ -49,6 +51,7 @@ class TypstTranslator(SphinxTranslator):
         self.docname = docname
         self.body: list[str] = []
         self.level = 0
+        self.unbroken = False  # inside "Figure 1"
 
     def unknown_visit(self, node: nodes.Node) -> None:
         raise ExtensionError(f"{self.docname}: the PDF has no way to set a {node.__class__.__name__}")
@@ -59,7 +62,8 @@ class TypstTranslator(SphinxTranslator):
         super().dispatch_visit(node)
 
     def visit_Text(self, node: nodes.Text) -> None:
-        self.body.append(f"#{quoted(node.astext().replace(chr(10), ' '))};")
+        text = node.astext().replace("\n", " ").replace("/", f"/{WORD_JOINER}")
+        self.body.append(f"#{quoted(text.replace(' ', NO_BREAK_SPACE) if self.unbroken else text)};")
 
     def depart_Text(self, node: nodes.Text) -> None:
         pass
@@ -69,8 +73,8 @@ class TypstTranslator(SphinxTranslator):
     visit_emphasis, depart_emphasis = wrapped("#emph[")
     visit_strong, depart_strong = wrapped("#strong[")
     visit_literal, depart_literal = wrapped("#code[")
+    visit_subscript, depart_subscript = wrapped("#sub[")
     visit_inline, depart_inline = wrapped("", "")
-    visit_number_reference, depart_number_reference = wrapped("", "")
     visit_BoundNumber, depart_BoundNumber = wrapped("", "")
     visit_definition_list, depart_definition_list = wrapped("\n", "\n")
     visit_definition_list_item, depart_definition_list_item = wrapped("#definition", "\n")
@@ -107,6 +111,12 @@ class TypstTranslator(SphinxTranslator):
 
     def depart_title(self, node: nodes.title) -> None:
         self.body.append("]\n\n")
+
+    def visit_number_reference(self, node: addnodes.number_reference) -> None:
+        self.unbroken = True
+
+    def depart_number_reference(self, node: addnodes.number_reference) -> None:
+        self.unbroken = False
 
     def visit_reference(self, node: nodes.reference) -> None:
         address = node.get("refuri", "")
@@ -160,8 +170,13 @@ class TypstTranslator(SphinxTranslator):
     def _skip(self, node: nodes.Node) -> None:
         raise nodes.SkipNode
 
-    # The note on the profile is the template's watermark and first footnote.
-    visit_admonition = visit_colspec = visit_comment = visit_target = visit_raw = _skip
+    def visit_raw(self, node: nodes.raw) -> None:
+        """An equation stands in the page twice: as MathML for the web and as Typst."""
+        if node["format"] == "typst":
+            self.body.append(f"{node.astext()}\n\n")
+        raise nodes.SkipNode
+
+    visit_colspec = visit_comment = visit_target = _skip
     visit_tabular_col_spec = visit_substitution_definition = visit_index = visit_compound = _skip
 
 
@@ -192,12 +207,10 @@ class PaperBuilder(Builder):
     def make(self) -> Path:
         """Write the markup and set it; returns the PDF. Raises ExtensionError if Typst refuses it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        profile = self.config.paper_profile
         settings = {
             "title": self.env.titles[PAGES[0]].astext(),
             "author": self.config.author,
-            "watermark": "" if profile == "paper" else f"profile {profile}",
-            "notice": "" if profile == "paper" else f"{notice(self.config)}.",
+            "watermark": f"profile {QUICK}" if self.config.paper_profile == QUICK else "",
         }
         given = ", ".join(f"{name}: {quoted(value)}" for name, value in settings.items())
         markup = [f'#import "template.typ": *\n#show: paper.with({given})\n']

@@ -1,0 +1,149 @@
+"""What the book shows, read once before any page: runs, benchmarks, numbers, tables, figures, their origins.
+
+Everything that the book takes from `xnnlib.report` is imported here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xnnlib
+from xnnlib.errors import UserError
+from xnnlib.profiles import load_profiles
+from xnnlib.records import Run, load_runs
+from xnnlib.report import tables
+from xnnlib.report.experiments import Experiment, experiment_numbers, experiment_table, load_experiments
+from xnnlib.report.numbers import Number, numbers, run_numbers
+from xnnlib.report.speed import Benchmark, load_benchmarks, speed_numbers, speed_table
+from xnnlib.report.summary import letter, run_source
+from xnnlib.report.tables import Table
+from xnnlib.spec import BLOCKS, NetworkSpec
+
+QUICK = "quick"  # the profile on procedural images, which shows that the parts work and is marked as such
+
+
+@dataclass
+class Material:
+    """The records of one project; `notebooks` are all runs whose executed notebook is a page, each once."""
+
+    root: Path
+    profile: str
+    runs: list[Run]
+    experiments: list[Experiment]
+    benchmarks: list[Benchmark]
+    notebooks: list[Run]
+    numbers: dict[str, Number]
+
+
+def load_material(root: Path, results: str, profile: str) -> Material:
+    """Read everything below `root`.
+
+    Raises UserError on a damaged record or benchmark, and on a profile without a run of each block.
+    """
+    runs = load_runs(root / results, profile)
+    missing = [block for block in BLOCKS if block not in {run.record["block"] for run in runs}]
+    if missing:
+        raise UserError(
+            f"{results}/{profile} has no run of block {' and '.join(missing)}; the paper compares "
+            f"{', '.join(BLOCKS)}: train what is missing, or name another paper_profile in _config.yml."
+        )
+    for run in runs:
+        if not (run.path / "train.ipynb").exists():
+            raise UserError(f"{run_source(run)}/train.ipynb is missing, which the book shows; train again.")
+    experiments = load_experiments(root / results, load_profiles(root))
+    bases = [run for one in experiments for run in one.base_runs]
+    others = bases + [run for one in experiments for run in one.runs]
+    # The notebook of a run that has just been trained may be still to come.
+    others = [run for run in others if (run.path / "train.ipynb").exists()]
+    benchmarks = load_benchmarks(root / "benchmarks" / "results")
+    found = numbers(runs) | speed_numbers(benchmarks) | experiment_numbers(experiments)
+    for base in {run.record["profile"] for run in bases}:
+        found |= run_numbers([run for run in bases if run.record["profile"] == base], base)
+    notebooks = list({run.path: run for run in runs + others}.values())
+    return Material(root, profile, runs, experiments, benchmarks, notebooks, found)
+
+
+TABLES: dict[str, Callable[[Material], Table]] = {
+    "1": lambda material: tables.table_1(NetworkSpec()),
+    "2": lambda material: tables.table_2(material.runs),
+    "3": lambda material: tables.table_3(material.runs),
+    "4": lambda material: tables.table_4(),
+    "operations": lambda material: tables.operation_table(NetworkSpec()),
+    "costs": lambda material: tables.cost_table(),
+    "experiments": lambda material: experiment_table(material.experiments),
+    "speed": lambda material: speed_table(material.benchmarks),
+}
+
+# The tables that a notebook shows, which must be those that the pages show.
+NOTEBOOK_TABLES = {
+    "notebooks/design": ("1",),
+    "notebooks/results": ("2", "3"),
+    "notebooks/implementation": ("4", "costs", "operations"),
+}
+
+# Each table and figure by its name: the notebook that makes it, if one does, and from what: modules or files,
+# `runs` for those of the profile.
+ARTEFACTS = {
+    "table-related": ("", "the papers that its rows cite"),
+    "figure-structure": ("notebooks/design", "xnnlib.spec, xnnlib.model"),
+    "table-network": ("notebooks/design", "xnnlib.spec"),
+    "figure-blocks": ("notebooks/design", "xnnlib.model"),
+    "figure-se": ("notebooks/design", "xnnlib.model"),
+    "figure-condconv": ("notebooks/design", "xnnlib.model"),
+    "table-recipe": ("notebooks/results", "runs"),
+    "table-results": ("notebooks/results", "runs"),
+    "figure-training": ("notebooks/results", "runs"),
+    "table-operations": ("notebooks/implementation", "xnnlib.complexity"),
+    "table-single-operations": ("notebooks/implementation", "xnnlib.complexity"),
+    "table-costs": ("notebooks/implementation", "xnnlib.complexity"),
+    "figure-costs": ("notebooks/results", "runs"),
+    "table-experiments": ("", "profiles/ and the records of its runs"),
+    "table-speed": ("", "benchmarks"),
+    "figure-shapes": ("notebooks/design", "xnnlib.data.shapes"),
+}
+
+
+def artefact_source(material: Material, name: str) -> str:
+    """From what a table or figure is made, with its run folders or files."""
+    _, source = ARTEFACTS[name]
+    if source == "runs":
+        return ", ".join(map(run_source, material.runs))
+    if source == "benchmarks":
+        return "; ".join(["benchmarks/results", *(found.title for found in material.benchmarks)])
+    return source
+
+
+def run_change(material: Material, run: Run) -> str:
+    """A run's block by its letter, with what its experiment changes: `B, expansion 2`."""
+    experiment = next((one for one in material.experiments if run in one.runs), None)
+    changed = [experiment.change_text()] if experiment else []
+    return ", ".join([letter(run.record["block"]), *changed])
+
+
+def drawn_digest(material: Material, name: str) -> str | None:
+    """The digest of the data that a figure would show if it were drawn now; None for an unknown figure."""
+    # matplotlib and seaborn take seconds to import: only a page with a figure needs them.
+    from xnnlib.report import diagrams, plots
+
+    spec = NetworkSpec()
+    figures = {
+        "figure-1-structure": lambda: diagrams.figure_1(spec),
+        "figure-2-blocks": lambda: diagrams.figure_2(spec),
+        "figure-3-squeeze-excite": lambda: diagrams.figure_3(spec),
+        "figure-4-conditional-convolution": lambda: diagrams.figure_4(spec),
+        "figure-5-training": lambda: plots.figure_5(material.runs),
+        "figure-6-costs": lambda: plots.figure_6(material.runs),
+        "shapes-contact-sheet": plots.shapes_sheet,
+    }
+    return figures[name]().data_digest if name in figures else None
+
+
+def source_files(material: Material) -> list[Path]:
+    """Every file that the book is made from, the library's and this extension's code included."""
+    patterns = ("_config.yml", "_toc.yml", "references.bib", "book/**/*", "figures/*", "notebooks/*.ipynb")
+    patterns += ("profiles/*.yaml", "results/*/*/record.json", "benchmarks/results/**/*.json")
+    files = [file for pattern in patterns for file in material.root.glob(pattern)]
+    for run in material.notebooks:
+        files += [run.path / name for name in ("record.json", "epochs.csv", "train.ipynb")]
+    files += Path(xnnlib.__file__).parent.rglob("*.py")
+    return [file for file in files if file.is_file() and "__pycache__" not in file.parts]

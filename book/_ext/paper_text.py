@@ -1,0 +1,286 @@
+"""What binds the text to the records: the roles `num` and `claim`, and the refusal of numbers typed by hand.
+
+`` {num}`se.top1` `` is a number of `xnnlib.report.numbers` by its key, linked to where it came from.
+`` {claim}`name` `` is a sentence of `book/claims.yaml` that must hold: its number, with the 95 % interval,
+keeps a margin. A claim bound to profiles is left out under any other. Every other digit in the text of a page
+below book/ belongs to a reference, to code, to a table of cited facts, or to one of the exceptions of
+`book/typed-numbers.yaml`. What is unknown, unused or does not hold fails the build (paper_guard).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from html import escape
+from pathlib import Path
+
+import yaml
+from docutils import nodes
+from paper_guard import refuse, report
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxRole
+
+from xnnlib.errors import UserError
+from xnnlib.report.estimates import MINUS
+from xnnlib.report.numbers import Number
+from xnnlib.spec import BLOCKS
+
+CLAIMS, EXCEPTIONS = "book/claims.yaml", "book/typed-numbers.yaml"
+# The page that lists every number, with the identifier `number_id(key)` on each.
+PROVENANCE = "book/provenance"
+# What a reader must find in the text: if a run makes one of them, some page quotes it.
+HEADLINE = tuple(key.format(block) for block in BLOCKS for key in ("{}.top1", "macs.{}", "coefficients.{}"))
+# A number by its key in a sentence that is no page's own: a claim, the alternative text of a figure.
+PLACEHOLDER = re.compile(r"\{([\w.:-]+)\}")
+USES = ("paper_numbers_used", "paper_claims_made")  # of each page, kept in the environment
+
+
+class BoundNumber(nodes.inline):
+    """A number made by xnnlib.report; attribute `key` names it, `source` says from what it was made."""
+
+
+def note_use(env: BuildEnvironment, what: str, name: str) -> None:
+    """Remember that the page being read uses a number or a claim."""
+    getattr(env, what).setdefault(env.docname, set()).add(name)
+
+
+def number_id(key: str) -> str:
+    """The identifier of a number's row on the provenance page."""
+    return "number-" + re.sub(r"[^a-z0-9]+", "-", key)
+
+
+def bound(env: BuildEnvironment, key: str, location: object) -> nodes.Node:
+    """The number's node, of `key:size` without its sign; an unknown key is a problem, and shows the key."""
+    known = env.app.paper.numbers
+    key, _, form = key.partition(":")
+    key = key if form in ("", "size") else f"{key}:{form}"
+    if key not in known:
+        nearest = ", ".join(get_close_matches(key, known, n=3, cutoff=0.4)) or ", ".join(sorted(known))
+        report(f"unknown number {key!r}; the nearest keys are: {nearest}", location, "number")
+        return nodes.literal("", key)
+    note_use(env, "paper_numbers_used", key)
+    number = known[key]
+    shown = number.text.lstrip(f"+{MINUS}") if form else number.text
+    # A number is not broken at the end of a line, but the name of a device may be.
+    text = shown.replace(" ", "\N{NO-BREAK SPACE}") if len(shown) < 20 else shown
+    return BoundNumber("", text, key=key, source=", ".join(number.sources))
+
+
+def bound_text(env: BuildEnvironment, text: str, location: object) -> list[nodes.Node]:
+    """The nodes of a text in which `{key}` stands for a number."""
+    parts = PLACEHOLDER.split(text)
+    found = [bound(env, part, location) if odd % 2 else nodes.Text(part) for odd, part in enumerate(parts)]
+    return [node for node in found if node.astext()]
+
+
+class NumberRole(SphinxRole):
+    """`` {num}`key` ``: the number's text; an unknown key is a problem that fails the build."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        return [bound(self.env, self.text, self.get_location())], []
+
+
+def visit_number(translator, node: BoundNumber) -> None:
+    page = translator.builder.current_docname
+    place = f"{translator.builder.get_relative_uri(page, PROVENANCE)}#{number_id(node['key'])}"
+    title = escape(f"{node['key']}: {node['source']}", quote=True)
+    translator.body.append(f'<a class="paper-number" href="{place}" title="{title}">')
+
+
+def depart_number(translator, node: BoundNumber) -> None:
+    translator.body.append("</a>")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence, in which `{key}` stands for a number, and what must be true for it to be said.
+
+    `number` is a key; its value, with the 95 % interval at its worse end, is at least `at_least` or at
+    most `at_most`; or its interval over seeds, which one seed does not give, has `interval_contains` in it.
+    `profiles` is empty where the claim does not depend on what was trained.
+    """
+
+    sentence: str
+    number: str
+    at_least: float | None = None
+    at_most: float | None = None
+    interval_contains: float | None = None
+    profiles: tuple[str, ...] = ()
+
+    def made_for(self, profile: str) -> bool:
+        """Whether the sentence is said under this profile."""
+        return not self.profiles or profile in self.profiles
+
+    def problem(self, numbers: Mapping[str, Number]) -> str:
+        """Why the claim does not hold, in one line; empty if it does."""
+        if self.number not in numbers:
+            return f"it is about the number {self.number!r}, which these runs do not have"
+        number = numbers[self.number]
+        if self.at_least is not None and number.low < self.at_least:
+            return f"{self.number} is {number.text}, not at least {self.at_least:g}"
+        if self.at_most is not None and number.high > self.at_most:
+            return f"{self.number} is {number.text}, not at most {self.at_most:g}"
+        if self.interval_contains is not None and not number.low < self.interval_contains < number.high:
+            return f"{self.number} is {number.text}, not an interval with {self.interval_contains:g} in it"
+        return ""
+
+
+def load_claims(path: Path) -> dict[str, Claim]:
+    """The claims of a YAML file, a mapping from name to fields, by name.
+
+    Raises UserError on an unknown or missing field and on a claim without a margin.
+    """
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(entries, dict):
+        raise UserError(f"{path.name} is no mapping from a claim's name to its fields.")
+    claims = {}
+    for name, fields in entries.items():
+        try:
+            claim = Claim(**fields | {"profiles": tuple(fields.get("profiles", ()))})
+        except (TypeError, AttributeError) as error:
+            raise UserError(f"{path.name}: claim {name!r} cannot be read: {error}.") from None
+        if (claim.at_least, claim.at_most, claim.interval_contains) == (None, None, None):
+            margins = "at_least, at_most or interval_contains"
+            raise UserError(f"{path.name}: claim {name!r} has no margin; give it {margins}.")
+        claims[name] = claim
+    return claims
+
+
+class ClaimRole(SphinxRole):
+    """`` {claim}`name` ``: the claim's sentence, with its numbers bound; nothing under another profile."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        app = self.env.app
+        claim = app.paper_claims.get(self.text)
+        if claim is None:
+            report(f"unknown claim {self.text!r}; {CLAIMS} lists the claims", self.get_location(), "claim")
+            return [nodes.literal("", self.text)], []
+        note_use(self.env, "paper_claims_made", self.text)
+        if not claim.made_for(app.paper.profile):
+            return [], []
+        problem = claim.problem(app.paper.numbers)
+        if problem:
+            message = f"the claim {claim.sentence!r} no longer holds: {problem}; correct {CLAIMS}"
+            report(message, self.get_location(), "claim")
+        return bound_text(self.env, claim.sentence, self.get_location()), []
+
+
+_NUMBER = re.compile(r"[\w.,:/+\N{MINUS SIGN}-]*\d[\w.,:/%-]*")
+# Their digits are not prose: what is bound, code, addresses, references that Sphinx numbers itself.
+_SKIPPED = (BoundNumber, nodes.literal, nodes.literal_block, nodes.raw, nodes.comment)
+_SKIPPED += (addnodes.pending_xref, nodes.math, nodes.math_block)
+_GENERATED_TABLES = {"paper-table", "provenance"}
+
+
+def typed_numbers(doctree: nodes.document, exceptions: list[re.Pattern]) -> list[tuple[nodes.Node, str]]:
+    """Each number in the text that no exception covers, with the node that holds it."""
+
+    def numbers_in(text: str) -> list[str]:
+        for exception in exceptions:
+            text = exception.sub(" ", text)
+        return [number.rstrip(".,:") for number in _NUMBER.findall(text)]
+
+    found = []
+    for node in doctree.findall(nodes.TextElement):
+        if _is_no_prose(node):
+            continue
+        texts = [child.astext() for child in node.children if isinstance(child, nodes.Text)]
+        if isinstance(node, nodes.reference) and "".join(texts) in node.get("refuri", ""):
+            continue
+        found += [(node, number) for text in texts for number in numbers_in(text)]
+    for image in doctree.findall(nodes.image):
+        # The text as it is written, with the keys of its numbers in braces.
+        found += [(image, number) for number in numbers_in(PLACEHOLDER.sub(" ", image.get("alt", "")))]
+    return found
+
+
+def _is_no_prose(node: nodes.Node | None) -> bool:
+    while node is not None:
+        if isinstance(node, _SKIPPED):
+            return True
+        if isinstance(node, nodes.tgroup) and _GENERATED_TABLES & set(node.parent["classes"]):
+            return True
+        # In a table of cited facts each row names the paper that its numbers are from.
+        if isinstance(node, nodes.row) and "cited" in node.parent.parent.parent["classes"]:
+            return any(xref["refdomain"] == "cite" for xref in node.findall(addnodes.pending_xref))
+        node = node.parent
+    return False
+
+
+def check_prose(app: Sphinx, doctree: nodes.document) -> None:
+    """Report typed numbers, and drop the paragraphs of which a claim that is not made has left nothing."""
+    if not app.env.docname.startswith("book/"):
+        return
+    for node, number in typed_numbers(doctree, app.paper_exceptions):
+        # A mean may have been typed without its interval.
+        forms = {key: (known.text, known.text.split(" ")[0]) for key, known in app.paper.numbers.items()}
+        keys = [key for key, texts in forms.items() if number.removesuffix("%") in texts]
+        cure = f"bind it: {{num}}`{keys[0]}`" if keys else f"bind it, or add an exception to {EXCEPTIONS}"
+        report(f"the number {number!r} is typed by hand; {cure}", node, "prose")
+    for paragraph in list(doctree.findall(nodes.paragraph)):
+        if all(isinstance(child, nodes.Text) and not child.strip() for child in paragraph.children):
+            paragraph.parent.remove(paragraph)
+
+
+def bind_alternative_texts(app: Sphinx, doctree: nodes.document) -> None:
+    """Put numbers into the alternative texts of the paper's figures; one without a text is a problem."""
+    for image in doctree.findall(nodes.image):
+        if not image["uri"].startswith("figures/") or app.env.docname.startswith("notebooks/"):
+            continue
+        parts = bound_text(app.env, image.get("alt", ""), image)
+        image["alt"] = "".join(part.astext() for part in parts)
+        if not image["alt"]:
+            report(f"{image['uri']} has no alternative text; describe it under :alt:", image, "figure")
+
+
+def read_files(app: Sphinx, config: Config) -> None:
+    try:
+        app.paper_claims = load_claims(Path(app.srcdir, CLAIMS))
+    except (OSError, UserError) as error:
+        refuse(str(error))
+    try:
+        entries = yaml.safe_load(Path(app.srcdir, EXCEPTIONS).read_text(encoding="utf-8"))
+        app.paper_exceptions = [re.compile(entry["pattern"]) for entry in entries if entry["why"]]
+    except (OSError, KeyError, TypeError, re.error, yaml.YAMLError) as error:
+        refuse(f"{EXCEPTIONS} cannot be read: {error!r}")
+
+
+def check_use(app: Sphinx, env: BuildEnvironment) -> None:
+    """Report headline numbers that no page quotes, and claims that no page makes: nobody would read them."""
+    if PROVENANCE not in env.all_docs:  # not the whole paper
+        return
+    used = set().union(*env.paper_numbers_used.values())
+    for key in HEADLINE:
+        if key in app.paper.numbers and key not in used:
+            report(f"no page quotes the headline number {key!r}; write {{num}}`{key}`", "book", "number")
+    made = set().union(*env.paper_claims_made.values())
+    for name in app.paper_claims.keys() - made:
+        report(f"no page makes the claim {name!r}; write {{claim}}`{name}` or remove it", CLAIMS, "claim")
+
+
+def prepare(app: Sphinx) -> None:
+    for what in USES:
+        if not hasattr(app.env, what):
+            setattr(app.env, what, {})
+
+
+def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    for what in USES:
+        getattr(env, what).pop(docname, None)
+
+
+def setup(app: Sphinx) -> None:
+    app.add_node(BoundNumber, html=(visit_number, depart_number))
+    app.add_role("num", NumberRole())
+    app.add_role("claim", ClaimRole())
+    app.connect("config-inited", read_files, priority=800)
+    app.connect("builder-inited", prepare)
+    app.connect("env-purge-doc", forget)
+    # Typed numbers are looked for before bound ones are put into the alternative texts.
+    app.connect("doctree-read", check_prose, priority=550)
+    # After Sphinx's own collector, which finds the files of each image.
+    app.connect("doctree-read", bind_alternative_texts, priority=560)
+    app.connect("env-check-consistency", check_use)

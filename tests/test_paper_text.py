@@ -1,0 +1,85 @@
+"""Claims: when one holds, and that every one of the paper's stops the build once its number changes."""
+
+import re
+from pathlib import Path
+
+import pytest
+from paper_material import load_material
+from paper_text import CLAIMS, Claim, load_claims
+
+from xnnlib.errors import UserError
+from xnnlib.report.numbers import Number
+
+PROJECT = Path(__file__).parents[1]
+SHOWN = re.search(r"paper_profile: (\S+)", (PROJECT / "_config.yml").read_text())[1]
+PAPER = load_claims(PROJECT / CLAIMS)
+
+NUMBERS = {
+    "one seed": Number(1.2, None, "+1.2", ("a run",)),
+    "wide": Number(1.2, (-0.8, 3.2), "+1.2 ± 2.0", ("two runs",)),
+    "narrow": Number(-1.2, (-1.7, -0.7), "\N{MINUS SIGN}1.2 ± 0.5", ("two runs",)),
+}
+
+
+@pytest.mark.parametrize(
+    "number, margin, holds",
+    [
+        ("one seed", {"at_least": 1.2}, True),
+        ("one seed", {"at_least": 1.3}, False),
+        ("wide", {"at_least": 0}, False),
+        ("wide", {"at_most": 3.2}, True),
+        ("wide", {"at_most": 3.1}, False),
+        ("narrow", {"at_most": 0}, True),
+        ("wide", {"interval_contains": 0}, True),
+        ("wide", {"interval_contains": 4}, False),
+        ("narrow", {"interval_contains": 0}, False),
+        ("one seed", {"interval_contains": 1.2}, False),
+    ],
+)
+def test_claim_is_held_to_the_worse_end_of_the_interval(number, margin, holds):
+    problem = Claim("It is so.", number, **margin).problem(NUMBERS)
+    assert bool(problem) != holds
+    assert holds or NUMBERS[number].text in problem
+
+
+def test_claim_without_its_number_does_not_hold():
+    assert "which these runs do not have" in Claim("It is so.", "nothing", at_least=1).problem(NUMBERS)
+
+
+@pytest.fixture(scope="module")
+def numbers() -> dict[str, Number]:
+    return load_material(PROJECT, "results", SHOWN).numbers
+
+
+def broken(claim: Claim, number: Number) -> Number:
+    """The number far outside the claim's margin."""
+    if claim.at_least is not None:
+        return Number.of(claim.at_least - 1000, number.sources)
+    margin = claim.at_most if claim.at_most is not None else claim.interval_contains
+    return Number.of(margin + 1000, number.sources)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_claim_holds_and_fails_when_its_number_changes(name, numbers):
+    claim = PAPER[name]
+    number = numbers.get(claim.number, Number.of(0, ("another profile",)))
+    if claim.made_for(SHOWN):
+        assert claim.problem(numbers) == ""
+    changed = numbers | {claim.number: broken(claim, number)}
+    assert changed[claim.number].text in claim.problem(changed)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "claims.yaml is no mapping from a claim's name"),
+        ("- sentence: B is ahead.\n", "claims.yaml is no mapping from a claim's name"),
+        ("a:\n  sentence: B is ahead.\n  number: gain\n", "claim 'a' has no margin"),
+        ("a:\n  sentence: B is ahead.\n  at_least: 1\n", "claim 'a' cannot be read"),
+        ("a:\n  sentence: B.\n  number: gain\n  at_least: 1\n  otherwise: A.\n", "claim 'a' cannot be read"),
+    ],
+)
+def test_malformed_claims_are_one_line(tmp_path, text, message):
+    (tmp_path / "claims.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_claims(tmp_path / "claims.yaml")
