@@ -12,7 +12,7 @@ if not torch.cuda.is_available():
     # Triton's kernels run without a GPU if this is set before triton is imported, as torchvision does.
     os.environ["TRITON_INTERPRET"] = "1"
 
-from xnnlib.compat import ensure_torchvision
+from xnnlib.runtime import ensure_torchvision
 from xnnlib.runtime import keep_freed_memory
 
 ensure_torchvision()

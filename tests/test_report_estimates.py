@@ -10,6 +10,7 @@ from scipy import stats
 from xnnlib.report.estimates import (
     Estimate,
     difference,
+    discordant_difference,
     estimate,
     millions,
     paired_difference,
@@ -126,6 +127,7 @@ def test_paired_difference_has_mcnemars_interval():
     assert half_width(found) == pytest.approx(100 * 1.959964 * sqrt(4 + 1 - (4 - 1) ** 2 / 8) / 8)
     swapped = paired_difference(second, first)
     assert swapped.interval == pytest.approx((-found.interval[1], -found.interval[0]))
+    assert found == discordant_difference(gained=4, lost=1, images=8)
     assert paired_difference(first, first) == (0.0, (0.0, 0.0))
 
 

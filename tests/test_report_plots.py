@@ -120,6 +120,7 @@ Path(sys.argv[1], "figure.png").write_bytes(figure._repr_png_())
 """
 
 
+@pytest.mark.slow
 def test_another_process_saves_the_same_bytes(tmp_path, monkeypatch):
     environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(PROJECT)}
     subprocess.run([sys.executable, "-c", DRAW, str(tmp_path / "one")], env=environment, check=True)

@@ -91,6 +91,8 @@ class TrainingState:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.epoch_rng_state,
+            # Dropout and stochastic depth, which baselines have, draw from torch's own numbers.
+            "torch_rng": torch.get_rng_state(),
             "rows": self.rows,
             "clocks": self.clocks,
             "sums": vars(self.sums),
@@ -102,6 +104,7 @@ class TrainingState:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_rng"])
         self.rows, self.clocks = state["rows"], state["clocks"]
         self.epoch_rng_state = state["generator"]
         self.sums = EpochSums(

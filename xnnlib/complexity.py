@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from xnnlib.model import CondConv2d, Routing, SqueezeExcite, untrained
-from xnnlib.spec import NetworkSpec
+from xnnlib.spec import BaselineSpec, NetworkSpec
 
 KINDS = ("convolution", "linear", "se", "routing", "mixing")
 
@@ -37,10 +37,12 @@ class Operation:
 
 
 @cache
-def count(spec: NetworkSpec) -> tuple[Operation, ...]:
-    """The operations of the network, in the order in which they run."""
+def count(spec: NetworkSpec | BaselineSpec) -> tuple[Operation, ...]:
+    """The operations of the network, in the order in which they run; a baseline's are one row."""
     operations = []
     network = untrained(spec)
+    if isinstance(spec, BaselineSpec):
+        return tuple(_count_unit(network, torch.zeros(1, 3, 56, 56), 0, 1))
     # Run for real: torch's meta device would first import its compiler, which takes seconds.
     with torch.no_grad():
         images = torch.zeros(1, spec.stages[0].in_channels, spec.stages[0].size, spec.stages[0].size)
@@ -68,6 +70,12 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
     def add(kind, description, macs, coefficients):
         operations.append(Operation(stage, kind, repeat, description, macs, coefficients))
 
+    def mix(experts, counted):
+        _, description, _, coefficients = counted
+        others = (experts - 1) * coefficients
+        add("mixing", f"mix {experts} experts, {description}", experts * coefficients, others)
+        add(*counted)
+
     def on_convolution(module, inputs, output):
         out_channels, inputs_per_filter, size, _ = module.weight.shape
         add(
@@ -79,10 +87,11 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
         counted = _convolution(
             inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride, output
         )
-        _, description, _, coefficients = counted
-        others = (experts - 1) * coefficients
-        add("mixing", f"mix {experts} experts, {description}", experts * coefficients, others)
-        add(*counted)
+        mix(experts, counted)
+
+    def on_timm_conditional(module, inputs, output):
+        counted = _convolution(inputs[0].shape[1], *module.weight_shape[:3], module.stride[0], output)
+        mix(module.num_experts, counted)
 
     def linear(kind, label):
         def on_linear(module, inputs, output):
@@ -96,6 +105,8 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
     for module in unit.modules():
         if isinstance(module, CondConv2d):
             hooks.append(module.register_forward_hook(on_conditional))
+        elif type(module).__name__ == "CondConv2d":
+            hooks.append(module.register_forward_hook(on_timm_conditional))
         elif isinstance(module, SqueezeExcite):
             gates |= {module.reduce: "SE linear", module.expand: "SE linear"}
         elif isinstance(module, nn.Conv2d):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xnnlib.spec import NetworkSpec, Stage
+from xnnlib.spec import BaselineSpec, NetworkSpec, Stage
 
 
 def channel_means(x: Tensor) -> Tensor:
@@ -269,10 +269,21 @@ class Network(nn.Module):
         return self.stages(images)
 
 
-def untrained(spec: NetworkSpec) -> Network:
+def build(spec: NetworkSpec | BaselineSpec) -> nn.Module:
+    """The network of a specification, initialised from torch's random numbers."""
+    if isinstance(spec, NetworkSpec):
+        return Network.of(spec)
+    from xnnlib import (
+        baselines,  # torchvision and timm take seconds, which the paper's own networks need not wait
+    )
+
+    return baselines.build(spec)
+
+
+def untrained(spec: NetworkSpec | BaselineSpec) -> nn.Module:
     """The network of a specification, to walk and to count; the caller's random numbers stay as they were."""
     with torch.random.fork_rng(devices=[]):
-        return Network.of(spec).eval()
+        return build(spec).eval()
 
 
 def memory_format(block: str) -> torch.memory_format:

@@ -20,15 +20,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from xnnlib import runtime
 from xnnlib.data.images import Dataset
 from xnnlib.errors import Diverged, UserError, explain
 from xnnlib.files import write_atomically
-from xnnlib.model import Network, memory_format
+from xnnlib.model import build, memory_format
 from xnnlib.settings import Line
-from xnnlib.spec import BLOCKS, NetworkSpec, PositiveInt, Recipe
+from xnnlib.spec import BLOCKS, BaselineSpec, NetworkSpec, PositiveInt, Recipe
 
 RECORD, EPOCHS, WEIGHTS = "record.json", "epochs.csv", "weights.safetensors"
 
@@ -125,13 +125,13 @@ class _Record(_Checked):
 
     @model_validator(mode="after")
     def _consistent(self) -> "_Record":
-        for name, build in (
+        for name, make in (
             ("recipe", lambda: Recipe(**self.recipe)),
-            ("network", lambda: NetworkSpec(self.block, **self.network)),
+            ("network", lambda: _spec_of(self.block, self.network)),
         ):
             try:
-                build()
-            except UserError as error:
+                make()
+            except (UserError, TypeError) as error:
                 raise UserError(f"{name}: {error}") from None
         if self.device.type == "cpu" and self.device.threads is None:
             raise UserError("device.threads is missing.")
@@ -181,14 +181,18 @@ class Run:
     epochs: dict[str, list[float]]
 
     @property
-    def spec(self) -> NetworkSpec:
+    def spec(self) -> NetworkSpec | BaselineSpec:
         """The network that was trained."""
-        return NetworkSpec(self.record["block"], **self.record["network"])
+        return _spec_of(self.record["block"], self.record["network"])
 
     @property
     def recipe(self) -> Recipe:
         """The routine as it ran."""
         return Recipe(**self.record["recipe"])
+
+
+def _spec_of(block: str, network: dict) -> NetworkSpec | BaselineSpec:
+    return BaselineSpec(**network) if "model" in network else NetworkSpec(block, **network)
 
 
 def load_run(run_dir: str | os.PathLike) -> Run:
@@ -219,7 +223,7 @@ def load_run(run_dir: str | os.PathLike) -> Run:
 def _of_today(record: object) -> object:
     """The record with today's hyper-parameters: newer ones as they were then, without those that are gone."""
     for name, before in _BEFORE.items():
-        if isinstance(record, dict) and isinstance(record.get(name), dict):
+        if isinstance(record, dict) and isinstance(record.get(name), dict) and "model" not in record[name]:
             kept = {key: value for key, value in record[name].items() if _GONE.get(key, ...) != value}
             record[name] = before | kept
     return record
@@ -264,7 +268,9 @@ def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
     return sorted(runs, key=lambda run: (BLOCKS.index(run.record["block"]), run.record["seed"]))
 
 
-def identity(spec: NetworkSpec, recipe: Recipe, dataset: Dataset, seed: int, profile: str) -> dict:
+def identity(
+    spec: NetworkSpec | BaselineSpec, recipe: Recipe, dataset: Dataset, seed: int, profile: str
+) -> dict:
     """The fields of IDENTITY, as the record of a new run begins."""
     return {
         "profile": profile,
@@ -367,12 +373,12 @@ def load_weights(run_dir: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is damaged ({error}); fetch it again or train the run again.") from error
 
 
-def load_trained(run: Run, device: torch.device | None = None) -> Network:
+def load_trained(run: Run, device: torch.device | None = None) -> nn.Module:
     """The network of a complete run with its last epoch's weights.
 
     Raises UserError if they are missing, damaged or another network's.
     """
-    network = Network.of(run.spec)
+    network = build(run.spec)
     try:
         network.load_state_dict(load_weights(run.path))
     except RuntimeError as error:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from xnnlib.errors import UserError, choose, one_line_errors
-from xnnlib.spec import BLOCKS, DATASETS, RECIPES, ROUTINGS, NetworkSpec, Recipe, recipe_for
+from xnnlib.spec import BLOCKS, DATASETS, RECIPES, ROUTINGS, BaselineSpec, NetworkSpec, Recipe, recipe_for
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -55,6 +55,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     profile: Line = Field("custom", description="the name that the record carries")
+    model: Line = Field("xnn", description="the paper's network, or a name of torchvision's or timm's models")
     block: Literal[BLOCKS] = Field("standard", description=f"one of {', '.join(BLOCKS)}")
     seed: Seed = Field(0, description="of the weights and the augmentation")
     recipe: Literal[tuple(RECIPES)] = Field("paper", description=f"one of {', '.join(RECIPES)}")
@@ -99,10 +100,18 @@ class Settings(BaseModel):
             raise UserError(f"recipe_changes: {error}") from None
 
     @cached_property
-    def network(self) -> NetworkSpec:
-        """The network that the block and the sizes describe."""
+    def network(self) -> NetworkSpec | BaselineSpec:
+        """The network that the block and the sizes describe, or the baseline that `model` names."""
         names = [name for name in NetworkSpec.__dataclass_fields__ if name != "table"]
-        return NetworkSpec(**{name: getattr(self, name) for name in names})
+        if self.model == "xnn":
+            return NetworkSpec(**{name: getattr(self, name) for name in names})
+        for name in names:
+            default = type(self).model_fields[name].default
+            if name != "num_classes" and getattr(self, name) != default:
+                raise UserError(f"{name} is of model xnn; leave it out for model {self.model}.")
+        from xnnlib import baselines  # takes seconds, which the paper's own networks need not wait
+
+        return baselines.find(self.model, self.num_classes)
 
     def recorded(self) -> dict:
         """Every setting, defaults included, but for places."""

@@ -4,7 +4,7 @@ The paper's letters are mapped to names here, once: Ni `in_channels`, Ne `expans
 No `out_channels`, F `filter_size`, S `stride`, R `reduction`, M `experts`.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -149,6 +149,22 @@ class NetworkSpec:
         block = next((stage for stage in self.stages if stage.operation == "block"), None)
         own = {name: getattr(block, name, None) for name in ("filter_size", "expansion")}
         return {name: own.get(name) or getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class BaselineSpec:
+    """A network of another paper: its name in the library that builds it, such as "torchvision 0.28.0"."""
+
+    model: str
+    library: str
+    num_classes: int = 100
+
+    # Records of every network name a block; this one has none of its own, and none of the paper's sizes.
+    block = "standard"
+
+    def sizes(self) -> dict[str, int | str]:
+        """What a record says of the network."""
+        return asdict(self)
 
 
 @one_line_errors

@@ -24,9 +24,9 @@ from xnnlib.compiling import compiled
 from xnnlib.data import Dataset, Split, load_images, to_device, train_batches, val_batches
 from xnnlib.errors import Diverged, Interrupted, UserError
 from xnnlib.files import locked, project_path
-from xnnlib.model import Network, Routing, memory_format
+from xnnlib.model import Routing, build, memory_format
 from xnnlib.settings import CHECKPOINT_SECONDS, Settings, from_arguments
-from xnnlib.spec import NetworkSpec, Recipe
+from xnnlib.spec import BaselineSpec, NetworkSpec, Recipe
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
@@ -150,7 +150,7 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe, device: torch.dev
 
 
 def fit(
-    spec: NetworkSpec,
+    spec: NetworkSpec | BaselineSpec,
     dataset: Dataset,
     recipe: Recipe,
     run_dir: str | Path,
@@ -200,7 +200,7 @@ class Trainer:
 
     def __init__(
         self,
-        spec: NetworkSpec,
+        spec: NetworkSpec | BaselineSpec,
         dataset: Dataset,
         recipe: Recipe,
         run_dir: Path,
@@ -214,7 +214,7 @@ class Trainer:
         self.train_split = to_device(dataset.train, device)
         self.val_split = to_device(dataset.val, device)
         torch.manual_seed(record["seed"])
-        network = Network.of(spec).to(device, memory_format=memory_format(spec.block))
+        network = build(spec).to(device, memory_format=memory_format(spec.block))
         self.state = TrainingState(network, make_optimizer(network, recipe), record["seed"], device)
         self.network, self.compile_seconds = compiled(parallel.data_parallel(network), recipe, device)
         self.checkpoint_seconds, self.saved_at = checkpoint_seconds, time.monotonic()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from xnnlib.model import CondConv2d, SqueezeExcite, untrained
 from xnnlib.report.canvas import LEARNED, Box, Canvas
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
-from xnnlib.report.summary import PARTS, letter, part
+from xnnlib.report.summary import PARTS, letter, parts
 from xnnlib.report.trace import GATE, OPAQUE, Step, box, groups, trace
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
 
@@ -26,7 +26,7 @@ def figure_1(spec: NetworkSpec) -> PaperFigure:
     left, right, x = 0.24, 2.68, 1.45
     height = len(PARTS) * (ROW + GAP) + GAP + 0.33
     canvas = Canvas(COLUMN_WIDTH, height)
-    rows = list(zip(spec.stages, untrained(spec).stages, strict=True))
+    rows = list(zip(parts(spec), spec.stages, untrained(spec).stages, strict=True))
     y, spans = height - 0.04, {}
     shape = (spec.stages[0].in_channels, spec.stages[0].size, spec.stages[0].size)
     for name in PARTS:
@@ -35,7 +35,7 @@ def figure_1(spec: NetworkSpec) -> PaperFigure:
         at = spans[name] = canvas.frame(Box(left, y - GAP - ROW, right - left, ROW))
         title = PART_TITLES.get(name, name.replace("_", " ").capitalize())
         canvas.label(left + 0.04, at.y, title, ha="left", weight="bold")
-        members = [(stage, row) for stage, row in rows if part(stage) == name]
+        members = [(stage, row) for place, stage, row in rows if place == name]
         if name.startswith("level"):
             shape = _draw_level(canvas, at, [stage for stage, _ in members])
         else:
@@ -85,13 +85,13 @@ def figure_2(spec: NetworkSpec) -> PaperFigure:
     """
     height = 1.17
     canvas = Canvas(TEXT_WIDTH, height * len(BLOCKS))
-    known, parts = {""}, []
+    known, added = {""}, []
     for index, name in enumerate(BLOCKS):
         # Each title tells the whole block: what was there, and what this one adds.
-        parts.append(BLOCK_TITLES[name].split(": ")[1])
+        added.append(BLOCK_TITLES[name].split(": ")[1])
         bottom = height * (len(BLOCKS) - index - 1)
         canvas.axes.plot([0.12], [bottom + 1.0], MARKERS[name], color=COLORS[name], markersize=5)
-        title = f"{letter(name)}: {' '.join(parts)}"
+        title = f"{letter(name)}: {' '.join(added)}"
         canvas.label(0.24, bottom + 0.995, title, ha="left", weight="bold", fontsize=8)
         drawn = block_groups(replace(spec, block=name))
         for one in (one for group in drawn for one in group["boxes"]):

@@ -57,18 +57,25 @@ def seed_difference(values: Mapping[int, float], baseline: Mapping[int, float]) 
 def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray) -> Estimate:
     """The top-1 accuracy of network A less that of B in points, image by image, with its 95 % interval.
 
-    Takes for each image whether the network has it right: two arrays of one shape (images,). The interval is
-    McNemar's, from the images that one network alone has right, with the mean of hundreds of images taken as
-    normal. It is about these two networks and the choice of images, not about seeds. Raises ValueError if the
-    shapes differ.
+    Takes for each image whether the network has it right: two arrays of one shape (images,). Raises
+    ValueError if the shapes differ.
     """
     first, second = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"correct_a and correct_b have the shapes {first.shape} and {second.shape}")
-    differences = 100.0 * (first.astype(int) - second.astype(int))
-    value = float(differences.mean())
-    half_width = float(stats.norm.ppf(0.975) * differences.std() / sqrt(len(differences)))
-    return Estimate(value, (value - half_width, value + half_width))
+    return discordant_difference(int((first & ~second).sum()), int((second & ~first).sum()), len(first))
+
+
+def discordant_difference(gained: int, lost: int, images: int) -> Estimate:
+    """The difference of two networks' top-1 in points, from the images that one of them alone has right.
+
+    `gained` are right with the first alone, `lost` with the second. The 95 % interval is McNemar's, with the
+    mean of hundreds of images taken as normal. It is about these two networks and the choice of images, not
+    about seeds.
+    """
+    share = (gained - lost) / images
+    half_width = float(stats.norm.ppf(0.975)) * sqrt(((gained + lost) / images - share**2) / images)
+    return Estimate(100 * share, (100 * (share - half_width), 100 * (share + half_width)))
 
 
 def text(value: Estimate, digits: int, signed: bool = False) -> str:

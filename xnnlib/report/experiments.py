@@ -14,15 +14,21 @@ from xnnlib.report.estimates import estimate, setting_text, text
 from xnnlib.report.numbers import Number
 from xnnlib.report.summary import letter, run_source, shared, top1_by_seed, top1_digits, top1_gains
 from xnnlib.report.tables import TITLES, Table
-from xnnlib.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from xnnlib.settings import Profile
 
 # The sizes of a network as the paper writes them.
-SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Nₑ/Nᵢ", "width": "width ×"}
+SYMBOLS = {
+    "reduction": "R",
+    "experts": "M",
+    "filter_size": "F",
+    "expansion": "Nₑ/Nᵢ",
+    "width": "width ×",
+    "model": "",
+}
 # What a record says of the run itself and not of what was changed.
-NOT_A_CHANGE = ("precision", "name", "batch_norm", "averaging_decay", "num_classes")
+NOT_A_CHANGE = ("precision", "name", "num_classes", "library")
 
 
 class Experiment(NamedTuple):
@@ -46,15 +52,15 @@ class Experiment(NamedTuple):
         }
 
     def change_text(self) -> str:
-        """`Nₑ/Nᵢ 2`, or a recipe's fields in words: `weight decay 5e-4; label smoothing 0.1`."""
+        """`Nₑ/Nᵢ 2`, or a recipe's fields in words: `weight decay 0.0005; label smoothing 0.1`."""
         return "; ".join(
-            f"{_title(name)}{'' if _title(name).endswith('×') else ' '}{setting_text(value)}"
+            f"{_title(name)} {setting_text(value)}".strip().replace("× ", "×")
             for name, value in self.changes().items()
         )
 
 
 def _title(name: str) -> str:
-    return SYMBOLS.get(name) or TITLES.get(name, name.replace("_", " ")).split(" (")[0].lower()
+    return SYMBOLS.get(name, TITLES.get(name, name.replace("_", " ")).split(" (")[0].lower())
 
 
 def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> list[Experiment]:
@@ -91,11 +97,11 @@ def experiment_table(experiments: list[Experiment]) -> Table:
     columns += ("Gain, by seed", "Gain, Welch", "Precision")
     rows = []
     for experiment in experiments:
-        network = experiment.runs[0].record["network"]
-        macs, coefficients = complexity.total(complexity.count(NetworkSpec(experiment.block, **network)))
+        macs, coefficients = complexity.total(complexity.count(experiment.runs[0].spec))
         rows.append(
             (
-                letter(experiment.block),
+                # Another paper's network has no block of this one.
+                "" if "model" in experiment.runs[0].record["network"] else letter(experiment.block),
                 experiment.change_text(),
                 f"{macs / 1e6:.1f}",
                 f"{coefficients / 1e6:.2f}",
@@ -121,11 +127,14 @@ def _gain_texts(experiment: Experiment) -> tuple[str, str]:
 
 
 def experiment_numbers(experiments: list[Experiment]) -> dict[str, Number]:
-    """The numbers of each experiment's runs, and its gain: `small-width-0.75.se.top1_gain`."""
+    """The numbers of each experiment's runs, and its gain: `small-width-0.75.se.top1_gain`.
+
+    The key of a nested profile, `routing/frozen`, has a hyphen in the place of each slash.
+    """
     found: dict[str, Number] = {}
     for one in experiments:
         key, sources, digits = (
-            f"{one.profile}.{one.block}",
+            f"{one.profile.replace('/', '-')}.{one.block}",
             tuple(map(run_source, one.runs)),
             top1_digits(one.runs),
         )

@@ -29,7 +29,7 @@ from xnnlib.report.summary import (
     by_block,
     device_title,
     last_values,
-    part,
+    parts,
     run_source,
     shared,
     top1_digits,
@@ -223,7 +223,8 @@ def _counted() -> dict[str, Number]:
 
 def _shares() -> dict[str, Number]:
     """Where block A's cost is, in percent of all, by the parts of Figure 1."""
-    operations = complexity.count(NetworkSpec())
+    spec = NetworkSpec()
+    operations, places = complexity.count(spec), parts(spec)
     groups = {one: (one,) for one in PARTS} | {
         "levels_1_3": PARTS[1:4],
         "head": PARTS[-2:],
@@ -231,8 +232,8 @@ def _shares() -> dict[str, Number]:
     found = {}
     for index, name in enumerate(MEASURES):
         whole = complexity.total(operations)[index]
-        for group, parts in groups.items():
-            chosen = [item for item in operations if part(TABLE_1[item.stage]) in parts]
+        for group, members in groups.items():
+            chosen = [item for item in operations if places[item.stage] in members]
             percent = 100 * complexity.total(chosen)[index] / whole
             shown = f"{percent:.1f}" if percent >= 0.1 else f"{percent:.2g}"
             found[f"{name}.{group}_share"] = Number.of(percent, COUNTED, shown)

@@ -15,7 +15,7 @@ from xnnlib.records import Run
 from xnnlib.report.estimates import estimate
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, new_figure, styled
 from xnnlib.report.summary import by_block, letter
-from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec
+from xnnlib.spec import BLOCK_TITLES, BLOCKS
 
 # The two panels: the columns of epochs.csv in validation and in training, and the axis.
 PANELS = (("val_top1", "train_top1", "Top-1 accuracy (%)"), ("val_loss", "train_loss", "Cross entropy"))
@@ -118,8 +118,7 @@ def accuracy_costs(runs: Sequence[Run], latency: Mapping[str, float] | None = No
     """
     rows = []
     for block, group in by_block(runs).items():
-        spec = NetworkSpec(block, **group[0].record["network"])
-        macs, coefficients = complexity.total(complexity.count(spec))
+        macs, coefficients = complexity.total(complexity.count(group[0].spec))
         costs = {"macs": macs / 1e6, "coefficients": coefficients / 1e6}
         if latency is not None:
             costs["latency"] = latency[block]
@@ -138,9 +137,10 @@ def figure_6(runs: Sequence[Run], latency: Mapping[str, float] | None = None) ->
     figure = new_figure(TEXT_WIDTH, 2.3, rows)
     panels = figure.subplots(1, len(labels), sharey=True)
     for axes, (cost, label) in zip(panels, labels.items(), strict=True):
-        for row in rows:
-            _draw_accuracy(axes, row, row[cost])
         largest = max(row[cost] for row in rows)
+        for row in rows:
+            # Letters to the left, but for the last: costs that are almost the same stay legible.
+            _draw_accuracy(axes, row, row[cost], "left" if row[cost] == largest else "right")
         axes.set(xlabel=label, xlim=(0, 1.12 * largest))
         axes.grid()
     panels[0].set_ylabel("Top-1 accuracy (%)")
@@ -151,7 +151,7 @@ def figure_6(runs: Sequence[Run], latency: Mapping[str, float] | None = None) ->
     return figure
 
 
-def _draw_accuracy(axes: Axes, row: dict, cost: float) -> None:
+def _draw_accuracy(axes: Axes, row: dict, cost: float, ha: str) -> None:
     block, seeds = row["block"], row["top1"]
     look = {"color": COLORS[block], "marker": MARKERS[block], "linestyle": "none"}
     middle = estimate(seeds)
@@ -159,7 +159,8 @@ def _draw_accuracy(axes: Axes, row: dict, cost: float) -> None:
         axes.plot([cost] * len(seeds), seeds, markersize=2.5, alpha=0.6, label=f"{block} seeds", **look)
         axes.vlines(cost, *middle.interval, color=COLORS[block], linewidth=1)
     axes.plot([cost], [middle.value], markersize=6, label=f"{block} mean", **look)
-    axes.annotate(letter(block), (cost, middle.value), (6, 3), textcoords="offset points", weight="bold")
+    place = {"xytext": (6 if ha == "left" else -6, 3), "textcoords": "offset points", "ha": ha}
+    axes.annotate(letter(block), (cost, middle.value), weight="bold", **place)
 
 
 @styled

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from xnnlib.records import Run
 from xnnlib.report.estimates import Estimate, difference, seed_difference, setting_text
-from xnnlib.spec import BLOCK_TITLES, BLOCKS, LEVELS, Stage
+from xnnlib.spec import BLOCK_TITLES, BLOCKS, LEVELS, NetworkSpec
 
 DATASET_TITLES = {
     "shapes": "shapes",
@@ -17,11 +17,10 @@ DATASET_TITLES = {
 PARTS = ("stem", *(f"level_{number}" for number in range(1, len(LEVELS) + 1)), "last", "classifier")
 
 
-def part(stage: Stage) -> str:
-    """One of PARTS: a block belongs to the level of the width that it makes."""
-    if stage.operation != "block":
-        return stage.operation
-    return next(f"level_{i}" for i, widths in enumerate(LEVELS, 1) if stage.out_channels in widths)
+def parts(spec: NetworkSpec) -> list[str]:
+    """For each row of the network's table one of PARTS."""
+    rows = zip(spec.stages, spec.levels(), strict=True)
+    return [f"level_{level}" if level else stage.operation for stage, level in rows]
 
 
 def by_block(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -54,8 +53,8 @@ def seeds(runs: Sequence[Run]) -> str:
 
 
 def run_source(run: Run) -> str:
-    """The run's folder as `results/<profile>/<run>`, without what lies above."""
-    return "/".join(run.path.parts[-3:])
+    """The run's folder as `results/<profile>/<run>`, without what lies above; profiles may be nested."""
+    return "/".join(run.path.parts[-3 - run.record["profile"].count("/") :])
 
 
 def top1_by_seed(runs: Sequence[Run]) -> dict[int, float]:

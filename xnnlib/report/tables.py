@@ -118,27 +118,25 @@ TITLES = {
     "smallest_crop": "Smallest random crop (share of the area)",
     "resize": "Short side in validation (pixels)",
     "crop": "Crop in training and validation (pixels)",
+    "routing_learning_rate": "Learning rate of the routing (times the others')",
     "precision": "Precision of convolutions and products",
 }
-# The name is the heading of a column; how several devices share batch norm is no matter of one.
-NOT_SHOWN = ("name", "batch_norm")
-# Zero switches these off: where neither side uses one, it is no part of the routine.
-OFF_AT_ZERO = ("label_smoothing", "averaging_decay")
+# What switches these off: where neither side uses one, it is no part of the routine.
+OFF = {"label_smoothing": "0", "routing_learning_rate": "1"}
 
 
 def table_2(runs: Sequence[Run]) -> Table:
     """Every hyper-parameter of the runs and of the course's routine; where blocks differ, a cell says how."""
     course = {block: asdict(recipe_for("reference", block)) for block in by_block(runs)}
-    present = dict.fromkeys(field for run in runs for field in run.record["recipe"])
+    present = runs[0].record["recipe"]
     fields = [field for field in TITLES if field in present]
-    fields += [field for field in present if field not in (*TITLES, *NOT_SHOWN)]
+    fields += [field for field in present if field not in TITLES and field != "name"]
     rows = []
     for field in fields:
         title = TITLES.get(field, field.replace("_", " ").capitalize())
-        ours = shared(runs, lambda run, field=field: run.record["recipe"].get(field, "not set"))
-        # A field of older records only is one that the course's routine does not have: off.
-        theirs = shared(runs, lambda run, field=field: course[run.record["block"]].get(field, 0))
-        if field not in OFF_AT_ZERO or (ours, theirs) != ("0", "0"):
+        ours = shared(runs, lambda run, field=field: run.record["recipe"][field])
+        theirs = shared(runs, lambda run, field=field: course[run.record["block"]][field])
+        if not ours == theirs == OFF.get(field):
             rows.append((title, ours, theirs))
     same = {
         "Optimiser": "stochastic gradient descent",

@@ -1,0 +1,111 @@
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from xnnlib import baselines, complexity, records
+from xnnlib.data import load_dataset
+from xnnlib.errors import Interrupted, UserError
+from xnnlib.model import build, untrained
+from xnnlib.settings import Settings
+from xnnlib.spec import RECIPES
+from xnnlib.training import fit
+
+CPU = torch.device("cpu")
+
+# Trainable parameters for 1,000 classes, as torchvision's and timm's documentation gives them.
+PUBLISHED = {
+    "mobilenet_v2": 3_504_872,
+    "mnasnet1_0": 4_383_312,
+    "mobilenet_v3_large": 5_483_032,
+    "efficientnet_b0": 5_288_548,
+    "regnet_x_400mf": 5_495_976,
+    "regnet_y_400mf": 4_344_144,
+    "efficientnet_cc_b0_4e": 13.31e6,  # timm's results tables give millions with two digits
+    "seresnet18": 11.78e6,
+}
+
+
+@pytest.fixture(params=PUBLISHED, scope="module")
+def name(request):
+    return request.param
+
+
+def test_has_the_published_parameter_count(name):
+    network = untrained(baselines.find(name, 1000))  # strides have no parameters
+    count = sum(weight.numel() for weight in network.parameters())
+    assert count == PUBLISHED[name] or round(count, -4) == PUBLISHED[name]
+
+
+def test_halves_three_times_after_adaptation(name):
+    network = untrained(baselines.find(name, 7))
+    rows = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[-2]))
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 56, 56)).shape == (1, 7)
+    # A gate's convolutions work on single pixels.
+    assert sorted({size for size in rows if size > 1}, reverse=True) == [56, 28, 14, 7]
+
+
+def test_counts_as_many_macs_as_torch_s_counter(name):
+    spec = baselines.find(name, 100)
+    macs, _ = complexity.total(complexity.count(spec))
+    network = untrained(spec)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, 56, 56))
+    assert 2 * macs == counter.get_total_flops()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    return load_dataset("shapes", num_classes=2, train_images=12, val_images=4, size=32, cache_dir=cache)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b0"])  # dropout, and stochastic depth as well
+def test_resumes_bit_for_bit(name, images, tmp_path):
+    spec = baselines.find(name, 2)
+    recipe = RECIPES["paper"].scaled(epochs=2, batch_size=4, crop=28)
+
+    def interrupt(run):
+        raise Interrupted("here", 2)
+
+    whole = fit(spec, images, recipe, tmp_path / "whole", device=CPU)
+    with pytest.raises(Interrupted):
+        fit(spec, images, recipe, tmp_path / "run", device=CPU, on_epoch=interrupt)
+    resumed = fit(spec, images, recipe, tmp_path / "run", device=CPU)
+    assert resumed.record["network"]["model"] == name
+    assert resumed.spec == spec
+    columns = [name for name in records.EPOCH_COLUMNS if name != "seconds"]
+    assert [whole.epochs[name] for name in columns] == [resumed.epochs[name] for name in columns]
+    assert all(
+        torch.equal(value, records.load_weights(resumed.path)[key])
+        for key, value in records.load_weights(whole.path).items()
+    )
+
+
+def test_an_unknown_name_lists_the_nearest():
+    with pytest.raises(UserError, match="model 'mobilenetv2' is unknown; .* such as mobilenet_v2"):
+        Settings(model="mobilenetv2")
+
+
+def test_a_network_without_five_halvings_is_refused():
+    with pytest.raises(UserError, match="'vit_b_16' does not halve its input five times"):
+        build(baselines.find("vit_b_16", 10))
+
+
+def test_a_missing_library_says_how_to_install_it(monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(baselines, "import_module", missing)
+    with pytest.raises(UserError, match="pip install torchvision"):
+        baselines.find("mobilenet_v2", 10)
+
+
+def test_a_size_of_the_paper_s_network_is_refused():
+    with pytest.raises(UserError, match="reduction is of model xnn"):
+        Settings(model="mobilenet_v2", reduction=2)

@@ -1,0 +1,257 @@
+"""What trained networks do inside: how they route and gate, and what happens to them without it.
+
+Nothing is retrained. `observe` reads the routing weights and the gates of every image; `predict_with` puts
+others in their place (the mean over images, or another image's); `fold` makes an ordinary network of one
+whose routing is the same for every image.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from xnnlib.data import Dataset, Split
+from xnnlib.errors import UserError
+from xnnlib.model import CondConv2d, Network, Routing, SqueezeExcite
+from xnnlib.records import Run, load_trained
+from xnnlib.spec import Recipe
+from xnnlib.training import predict
+
+# Where a Sigmoid hardly moves any more.
+LOW, HIGH = 0.05, 0.95
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a network did with N images: logits (N, classes), and by module name the routing weights
+
+    (N, experts) and the gates (N, channels), all float32 on the CPU.
+    """
+
+    logits: Tensor
+    routing: dict[str, Tensor]
+    gates: dict[str, Tensor]
+
+
+def conditional_modules(network: Network) -> dict[str, nn.Module]:
+    """Every `Routing` and `SqueezeExcite` by name, in the order in which they run."""
+    kinds = (Routing, SqueezeExcite)
+    return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
+
+
+def level_of(network: Network, name: str) -> int:
+    """The level (1 to 5, paper, Figure 1) of the block that the module `name` is in."""
+    return network.spec.levels()[int(name.split(".")[1])]
+
+
+def observe(network: Network, split: Split, recipe: Recipe, device: torch.device) -> Observation:
+    """Run the network on every image of the split as an evaluation does, and read what it conditions on."""
+    seen: dict[str, list[Tensor]] = {}
+
+    def note(name: str, sigmoid: bool):
+        def hook(module, inputs, output):
+            values = torch.sigmoid(output) if sigmoid else output
+            seen.setdefault(name, []).append(values.detach().float().cpu())
+
+        return hook
+
+    hooks = []
+    for name, module in conditional_modules(network).items():
+        if isinstance(module, Routing):
+            hooks.append(module.register_forward_hook(note(name, sigmoid=False)))
+        else:  # the gate is the Sigmoid of its last linear layer
+            hooks.append(module.expand.register_forward_hook(note(name, sigmoid=True)))
+    try:
+        logits = predict(network, split, recipe, device).cpu()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    values = {name: torch.cat(parts) for name, parts in seen.items()}
+    modules = conditional_modules(network)
+    routing = {name: value for name, value in values.items() if isinstance(modules[name], Routing)}
+    return Observation(logits, routing, {name: values[name] for name in values if name not in routing})
+
+
+def means_of(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The mean over images, (1, experts or channels), of what `observe` read."""
+    return {name: value.mean(dim=0, keepdim=True) for name, value in values.items()}
+
+
+def of_another_image(values: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """What `observe` read, each image's taken from one other image, the same one in every module.
+
+    Raises UserError for a single image.
+    """
+    count = len(next(iter(values.values())))
+    if count < 2:
+        raise UserError("another image's routing needs at least two images.")
+    # A random cycle: no image keeps its own.
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    source = torch.empty_like(order)
+    source[order] = order.roll(1)
+    return {name: value[source] for name, value in values.items()}
+
+
+@torch.no_grad()
+def predict_with(
+    network: Network, split: Split, recipe: Recipe, device: torch.device, values: dict[str, Tensor]
+) -> Tensor:
+    """Logits (N, classes) as `predict`, with the modules that `values` names giving those values instead.
+
+    Each is (N, experts or channels), an image's in its row, or (1, ...), the same for all.
+    """
+    with _replaced(network, values, recipe.batch_size, len(split)):
+        return predict(network, split, recipe, device).cpu()
+
+
+@contextmanager
+def _replaced(network: Network, values: dict[str, Tensor], batch_size: int, count: int) -> Iterator[None]:
+    hooks, modules = [], conditional_modules(network)
+    for name, value in values.items():
+        batches = iter(value.expand(count, -1).split(batch_size))
+        if isinstance(modules[name], SqueezeExcite):
+            hook = partial(_put_gate, batches)
+            hooks.append(modules[name].expand.register_forward_hook(hook))
+        else:
+            hooks.append(modules[name].register_forward_hook(partial(_put, batches)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _put(batches: Iterator[Tensor], module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    return next(batches).to(output)
+
+
+def _put_gate(batches: Iterator[Tensor], module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    # The layer whose output this is comes before the Sigmoid.
+    return torch.logit(next(batches).to(output).clamp(1e-6, 1 - 1e-6))
+
+
+def fold(network: Network, routing: dict[str, Tensor]) -> Network:
+    """The network of block B that computes what `network` does when every image routes by `routing`.
+
+    `routing` maps each of its routings to weights (1, experts); each conditional convolution becomes an
+    ordinary one whose filter is their sum of the experts'. On the CPU, in evaluation mode.
+    """
+    folded = Network.of(replace(network.spec, block="se", routing="equalised", conditional_from=1))
+    state = {}
+    layers = dict(network.named_modules())
+    for name, value in network.state_dict().items():
+        owner = layers[name.rsplit(".", 1)[0]]
+        if isinstance(owner, Routing):
+            continue
+        if isinstance(owner, CondConv2d):
+            own = name.rsplit(".", 1)[0] + ".routing"
+            shared = ".".join(name.split(".")[:3]) + ".routing"
+            weights = routing[own if own in routing else shared].to(value)
+            value = (weights @ value).view(owner.filter_shape)
+        state[name] = value
+    folded.load_state_dict(state)
+    return folded.eval()
+
+
+def weight_statistics(values: Tensor, labels: Tensor) -> dict[str, float]:
+    """Of weights (N, experts or channels) in (0, 1), labels (N,): means over the columns.
+
+    `mean` and `sd` over images; `low` and `high`, the shares below 0.05 and above 0.95; `between`, the
+    share of the variance that lies between classes (eta squared; 0 where nothing varies).
+    """
+    values = values.double()
+    variance = values.var(dim=0, correction=0)
+    counts = torch.bincount(labels)
+    sums = torch.zeros(len(counts), values.shape[1], dtype=torch.float64).index_add_(0, labels, values)
+    present = counts > 0
+    means = sums[present] / counts[present, None]
+    weights = counts[present, None] / len(labels)
+    between = (weights * (means - values.mean(dim=0)) ** 2).sum(dim=0)
+    varies = variance > 1e-12
+    return {
+        "mean": values.mean().item(),
+        "sd": variance.sqrt().mean().item(),
+        "low": (values < LOW).double().mean().item(),
+        "high": (values > HIGH).double().mean().item(),
+        "between": (between[varies] / variance[varies]).mean().item() if varies.any() else 0.0,
+    }
+
+
+def expert_similarity(convolution: CondConv2d) -> float:
+    """The mean cosine similarity of the filters of two experts; 0 for a single one."""
+    experts = nn.functional.normalize(convolution.weight.detach().double(), dim=1)
+    similarity = experts @ experts.T
+    count = len(experts)
+    return ((similarity.sum() - count) / max(1, count * (count - 1))).item()
+
+
+def paired(logits: Tensor, baseline: Tensor, labels: Tensor) -> dict[str, float | int]:
+    """Top-1 in percent, and the images that are right with one of two sets of logits (N, classes) alone.
+
+    `gained` are right in `logits` and wrong in `baseline`, `lost` the other way round: with the number of
+    images all that a paired comparison needs (McNemar's test).
+    """
+    right, before = logits.argmax(1) == labels, baseline.argmax(1) == labels
+    return {
+        "top1": 100.0 * right.double().mean().item(),
+        "gained": int((right & ~before).sum()),
+        "lost": int((before & ~right).sum()),
+    }
+
+
+def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device, seen_images: int = 5000) -> dict:
+    """What the report says of the trained networks, as JSON can hold it; `runs` maps each block to its run.
+
+    Means of routing and gates are over `seen_images` training images, evenly spread, centre cropped;
+    everything else is over the validation images. Raises UserError if weights are missing.
+    """
+    labels = dataset.val.labels
+    every = max(1, len(dataset.train) // seen_images)
+    some = dataset.train.select(torch.arange(0, len(dataset.train), every))
+    found: dict = {"images": len(labels), "mean_over": len(some), "without": {}, "modules": []}
+    logits = {}
+    for block, run in runs.items():
+        network, recipe = load_trained(run, device), run.recipe
+        seen = observe(network, dataset.val, recipe, device)
+        logits[block] = seen.logits
+        found["modules"] += [
+            _module(block, network, name, values, labels)
+            for name, values in (seen.routing | seen.gates).items()
+        ]
+        if not (seen.routing or seen.gates):
+            continue
+        usual = observe(network, some, recipe, device)
+        replacements = {}
+        for kind in ("routing", "gates"):
+            if getattr(seen, kind):
+                replacements[f"{kind}_mean"] = means_of(getattr(usual, kind))
+                replacements[f"{kind}_other"] = of_another_image(getattr(seen, kind))
+        found["without"][block] = {
+            name: paired(predict_with(network, dataset.val, recipe, device, values), seen.logits, labels)
+            for name, values in replacements.items()
+        }
+        if seen.routing:
+            folded = fold(network, means_of(usual.routing)).to(device, memory_format=torch.channels_last)
+            logits["folded"] = predict(folded, dataset.val, recipe, device).cpu()
+    found["pairs"] = {
+        f"{name}-{baseline}": paired(logits[name], logits[baseline], labels)
+        for position, name in enumerate(logits)
+        for baseline in list(logits)[:position]
+    }
+    found["top1"] = {name: paired(own, own, labels)["top1"] for name, own in logits.items()}
+    return found
+
+
+def _module(block: str, network: Network, name: str, values: Tensor, labels: Tensor) -> dict:
+    """One row of `modules`: where it is, what it is, and `weight_statistics` of what it gave."""
+    part = name.split(".")[3]
+    row = {"block": block, "name": name, "part": part, "level": level_of(network, name)}
+    owner = network.get_submodule(name.rsplit(".", 1)[0])
+    if isinstance(owner, CondConv2d):
+        row["similarity"] = expert_similarity(owner)
+        row["expert_means"] = values.double().mean(0).tolist()
+        row["expert_sds"] = values.double().std(0).tolist()
+    return row | weight_statistics(values, labels)
