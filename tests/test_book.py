@@ -23,7 +23,7 @@ from paper_text import CLAIMS, load_claims
 from test_paper_text import broken
 
 from xnnlib.records import EPOCH_COLUMNS, EPOCHS, RECORD, load_runs
-from xnnlib.report.plots import figure_5
+from xnnlib.report.plots import figure_5, figure_6
 from xnnlib.report.style import save
 from xnnlib.spec import BLOCKS, recipe_for
 
@@ -126,6 +126,7 @@ def write_report(folder: Path) -> None:
     shutil.copytree(PROJECT / "figures", folder / "figures", dirs_exist_ok=True)
     shutil.copytree(PROJECT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("train.ipynb"))
     save(figure_5(material.runs), folder / "figures", "figure-5-training")
+    save(figure_6(material.runs), folder / "figures", "figure-6-costs")
     for name in NOTEBOOK_TABLES:
         shown = [str(TABLES[which](material)) for which in NOTEBOOK_TABLES[name]]
         outputs = [new_output("execute_result", data={"text/plain": table}) for table in shown]
