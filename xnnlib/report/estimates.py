@@ -5,7 +5,6 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
 
-import numpy as np
 from scipy import stats
 
 MINUS = "\N{MINUS SIGN}"
@@ -52,18 +51,6 @@ def seed_difference(values: Mapping[int, float], baseline: Mapping[int, float]) 
     if len(shared) < 2:
         return difference(list(values.values()), list(baseline.values()))
     return estimate([values[seed] - baseline[seed] for seed in shared])
-
-
-def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray) -> Estimate:
-    """The top-1 accuracy of network A less that of B in points, image by image, with its 95 % interval.
-
-    Takes for each image whether the network has it right: two arrays of one shape (images,). Raises
-    ValueError if the shapes differ.
-    """
-    first, second = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"correct_a and correct_b have the shapes {first.shape} and {second.shape}")
-    return discordant_difference(int((first & ~second).sum()), int((second & ~first).sum()), len(first))
 
 
 def discordant_difference(gained: int, lost: int, images: int) -> Estimate:

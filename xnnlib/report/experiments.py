@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from xnnlib import complexity
 from xnnlib.errors import UserError
 from xnnlib.records import Run, load_run
-from xnnlib.report.estimates import estimate, setting_text, text
+from xnnlib.report.estimates import estimate, setting_text
 from xnnlib.report.numbers import Number
-from xnnlib.report.summary import letter, run_source, shared, top1_by_seed, top1_digits, top1_gains
+from xnnlib.report.summary import by_block, letter, run_source, shared, top1_by_seed, top1_digits, top1_gains
 from xnnlib.report.tables import TITLES, Table
 
 if TYPE_CHECKING:
-    from xnnlib.settings import Profile
+    from xnnlib.profiles import Profile
 
 # The sizes of a network as the paper writes them.
 SYMBOLS = {
@@ -53,14 +53,27 @@ class Experiment(NamedTuple):
 
     def change_text(self) -> str:
         """`Nₑ/Nᵢ 2`, or a recipe's fields in words: `weight decay 0.0005; label smoothing 0.1`."""
-        return "; ".join(
-            f"{_title(name)} {setting_text(value)}".strip().replace("× ", "×")
+        titles = SYMBOLS | {name: title.split(" (")[0].lower() for name, title in TITLES.items()}
+        texts = [
+            f"{titles.get(name, name.replace('_', ' '))} {setting_text(value)}"
             for name, value in self.changes().items()
-        )
+        ]
+        return "; ".join(texts).replace("× ", "×").strip()
 
-
-def _title(name: str) -> str:
-    return SYMBOLS.get(name, TITLES.get(name, name.replace("_", " ")).split(" (")[0].lower())
+    def numbers(self) -> dict[str, Number]:
+        """Its numbers, by the name that follows profile and block in a key."""
+        sources = tuple(map(run_source, self.runs))
+        found = {
+            "change": Number.of(self.change_text(), sources),
+            "seeds": Number.of(len(self.runs), sources),
+            "precision": Number.of(shared(self.runs, lambda run: run.record["recipe"]["precision"]), sources),
+        }
+        top1, both = estimate(list(top1_by_seed(self.runs).values())), self.runs + self.base_runs
+        found["top1"] = Number.measured(top1, top1_digits(self.runs), self.runs)
+        if self.base_runs:
+            for name, gain in top1_gains(self.runs, self.base_runs).items():
+                found[name] = Number.measured(gain, top1_digits(both), both, signed=True)
+        return found
 
 
 def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> list[Experiment]:
@@ -70,18 +83,14 @@ def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> li
     or if a base is no profile.
     """
     found = []
-    for profile in profiles.values():
-        if profile.base == profile.name:
-            continue
+    for profile in (profile for profile in profiles.values() if profile.base != profile.name):
         if profile.base not in profiles:
             raise UserError(
                 f"the base {profile.base!r} of profile {profile.name} is no profile; list it too."
             )
-        own = _complete_runs(results_dir, profile)
-        base = _complete_runs(results_dir, profiles[profile.base])
-        for block in dict.fromkeys(run.record["block"] for run in own):
-            runs, base_runs = ([run for run in all_ if run.record["block"] == block] for all_ in (own, base))
-            found.append(Experiment(profile.name, block, runs, base_runs))
+        base = by_block(_complete_runs(results_dir, profiles[profile.base]))
+        own = by_block(_complete_runs(results_dir, profile))
+        found += [Experiment(profile.name, block, runs, base.get(block, [])) for block, runs in own.items()]
     return found
 
 
@@ -96,34 +105,15 @@ def experiment_table(experiments: list[Experiment]) -> Table:
     columns = ("Block", "Change", "MACs (M)", "Coefficients (M)", "Seeds", "Top-1 (%)")
     columns += ("Gain, by seed", "Gain, Welch", "Precision")
     rows = []
-    for experiment in experiments:
-        macs, coefficients = complexity.total(complexity.count(experiment.runs[0].spec))
-        rows.append(
-            (
-                # Another paper's network has no block of this one.
-                "" if "model" in experiment.runs[0].record["network"] else letter(experiment.block),
-                experiment.change_text(),
-                f"{macs / 1e6:.1f}",
-                f"{coefficients / 1e6:.2f}",
-                str(len(experiment.runs)),
-                text(estimate(list(top1_by_seed(experiment.runs).values())), top1_digits(experiment.runs)),
-                *_gain_texts(experiment),
-                _precision(experiment),
-            )
-        )
+    for one in experiments:
+        macs, coefficients = complexity.total(complexity.count(one.runs[0].spec))
+        # Another paper's network has no block of this one.
+        block = "" if "model" in one.runs[0].record["network"] else letter(one.block)
+        found = one.numbers()
+        names = ("seeds", "top1", "top1_gain", "top1_gain_welch", "precision")
+        texts = (found[name].text if name in found else "" for name in names)
+        rows.append((block, one.change_text(), f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", *texts))
     return Table(columns, "llrrrrrrl", tuple(rows))
-
-
-def _precision(experiment: Experiment) -> str:
-    return shared(experiment.runs, lambda run: run.record["recipe"]["precision"])
-
-
-def _gain_texts(experiment: Experiment) -> tuple[str, str]:
-    if not experiment.base_runs:
-        return ("", "")
-    digits = top1_digits(experiment.runs + experiment.base_runs)
-    by_seed, welch = top1_gains(experiment.runs, experiment.base_runs)
-    return text(by_seed, digits, signed=True), text(welch, digits, signed=True)
 
 
 def experiment_numbers(experiments: list[Experiment]) -> dict[str, Number]:
@@ -131,22 +121,8 @@ def experiment_numbers(experiments: list[Experiment]) -> dict[str, Number]:
 
     The key of a nested profile, `routing/frozen`, has a hyphen in the place of each slash.
     """
-    found: dict[str, Number] = {}
-    for one in experiments:
-        key, sources, digits = (
-            f"{one.profile.replace('/', '-')}.{one.block}",
-            tuple(map(run_source, one.runs)),
-            top1_digits(one.runs),
-        )
-        found[f"{key}.change"] = Number.of(one.change_text(), sources)
-        found[f"{key}.epochs"] = Number.of(shared(one.runs, lambda run: run.record["epochs"]), sources)
-        found[f"{key}.seeds"] = Number.of(len(one.runs), sources)
-        found[f"{key}.precision"] = Number.of(_precision(one), sources)
-        top1 = estimate(list(top1_by_seed(one.runs).values()))
-        found[f"{key}.top1"] = Number.measured(top1, digits, one.runs)
-        if one.base_runs:
-            both = one.runs + one.base_runs
-            by_seed, welch = top1_gains(one.runs, one.base_runs)
-            found[f"{key}.top1_gain"] = Number.measured(by_seed, digits, both, signed=True)
-            found[f"{key}.top1_gain_welch"] = Number.measured(welch, digits, both, signed=True)
-    return found
+    return {
+        f"{one.profile.replace('/', '-')}.{one.block}.{name}": number
+        for one in experiments
+        for name, number in one.numbers().items()
+    }

@@ -1,20 +1,13 @@
 """What `benchmarks/benchmark.py` measured: one JSON file a device; its table and numbers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Literal, NamedTuple
 
-from pydantic import (
-    BaseModel,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    computed_field,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
 
-from xnnlib.errors import UserError
+from xnnlib.errors import UserError, explain
 from xnnlib.report.numbers import Number
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
@@ -47,11 +40,7 @@ class Spread(NamedTuple):
         return cls(median(values), lower, upper)
 
     def __str__(self) -> str:
-        return f"{_text(self.median)} ({self.quartiles})"
-
-    @property
-    def quartiles(self) -> str:
-        return f"{_text(self.lower)}{DASH}{_text(self.upper)}"
+        return f"{_text(self.median)} ({_text(self.lower)}{DASH}{_text(self.upper)})"
 
 
 class Entry(BaseModel):
@@ -70,10 +59,15 @@ class Entry(BaseModel):
     latency: dict[PositiveInt, Rounds] = {}
     peak_bytes: PositiveInt | None = None
 
-    @computed_field  # for who reads the file
     @property
-    def images_per_second(self) -> dict[int, Spread]:
-        return {threads: Spread.of(rates) for threads, rates in self.training.items()}
+    def rates(self) -> dict[int, Spread]:
+        """Images/s in training by the number of threads."""
+        return {threads: Spread.of(rounds) for threads, rounds in self.training.items()}
+
+    @property
+    def milliseconds(self) -> dict[int, Spread]:
+        """Latency by the number of images."""
+        return {images: Spread.of([1000 * s for s in seconds]) for images, seconds in self.latency.items()}
 
 
 class Benchmark(BaseModel):
@@ -88,15 +82,6 @@ class Benchmark(BaseModel):
     matmul: dict[PositiveInt, Rounds] = Field(min_length=1)
     entries: list[Entry] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def same_rounds(self) -> "Benchmark":
-        lists = [*self.matmul.values()]
-        for entry in self.entries:
-            lists += [*entry.training.values(), *entry.latency.values()]
-        if len({len(values) for values in lists}) > 1:
-            raise ValueError("its entries have different numbers of rounds")
-        return self
-
     @property
     def title(self) -> str:
         rounds = len(self.matmul[min(self.matmul)])
@@ -108,16 +93,24 @@ class Benchmark(BaseModel):
         pairs = zip(entry.training[threads], self.matmul[threads], strict=True)
         return median(100 * 3 * entry.macs * rate / bound for rate, bound in pairs)
 
-    def ratios(self, threads: int) -> dict[str, Spread]:
-        """Images/s in training, round by round: block over block, and the project over its baselines."""
-        rates = {(e.network, e.variant): e.training[threads] for e in self.entries if threads in e.training}
-        pairs = {f"{a}.over_{b}": ((a, "project"), (b, "project")) for a in BLOCKS for b in BLOCKS if a != b}
-        pairs |= {f"{a}.over_{v}": ((a, "project"), (a, v)) for a in BLOCKS for v in ("timm", "plain")}
-        return {
-            name: Spread.of([rate / base for rate, base in zip(rates[over], rates[under], strict=True)])
-            for name, (over, under) in pairs.items()
-            if over in rates and under in rates
-        }
+    def spreads(self) -> Iterator[tuple[str, Spread]]:
+        """What the text may name, at the fewest threads. Ratios of images/s are taken round by round."""
+        threads, rates = min(self.matmul), {}
+        for entry in self.entries:
+            name = entry.network if entry.variant == "project" else f"{entry.network}.{entry.variant}"
+            if threads in entry.training:
+                rates[name] = entry.training[threads]
+                yield f"{name}.images_per_second", entry.rates[threads]
+            for images, spread in entry.milliseconds.items():
+                yield f"{name}.milliseconds_{images}", spread
+            if entry.peak_bytes:
+                yield f"{name}.megabytes", Spread.of([entry.peak_bytes / 1e6])
+        for block in (block for block in BLOCKS if block in rates):
+            bases = {base: base for base in BLOCKS} | {v: f"{block}.{v}" for v in ("timm", "plain")}
+            for title, base in bases.items():
+                if base in rates and base != block:
+                    pairs = zip(rates[block], rates[base], strict=True)
+                    yield f"{block}.over_{title}", Spread.of([rate / other for rate, other in pairs])
 
 
 def load_benchmarks(folder: Path) -> list[Benchmark]:
@@ -125,11 +118,16 @@ def load_benchmarks(folder: Path) -> list[Benchmark]:
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            found.append(Benchmark.model_validate_json(path.read_bytes()))
+            benchmark = Benchmark.model_validate_json(path.read_bytes())
+            rounds = [*benchmark.matmul.values()]
+            for entry in benchmark.entries:
+                rounds += [*entry.training.values(), *entry.latency.values()]
+            problem = "its entries have different numbers of rounds" if len({*map(len, rounds)}) > 1 else ""
         except ValidationError as error:
-            first = error.errors()[0]
-            problem = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-            raise UserError(f"{path} is damaged ({problem}); delete it and run: make benchmark") from None
+            problem = explain(error).rstrip(".")
+        if problem:
+            raise UserError(f"{path} is damaged ({problem}); delete it and run: make benchmark")
+        found.append(benchmark)
     return sorted(found, key=lambda benchmark: benchmark.started)
 
 
@@ -139,52 +137,35 @@ def speed_table(benchmarks: list[Benchmark]) -> Table:
     columns += ("1 image (ms)", "32 images (ms)", "Memory (MB)")
     rows = []
     for found in benchmarks:
-        rows += [found.title, *(_cells(found, entry) for entry in found.entries)]
+        rows.append(found.title)
+        for entry in found.entries:
+            rates, latency = entry.rates, entry.milliseconds
+            values = [
+                rates.get(1),
+                rates[max(rates)] if rates.keys() - {1} else None,
+                _text(found.bound_share(entry)) if rates else None,
+                latency.get(1),
+                latency.get(32),
+                f"{entry.peak_bytes / 1e6:,.0f}" if entry.peak_bytes else None,
+            ]
+            titles = (NETWORK_TITLES[entry.network], VARIANT_TITLES[entry.variant])
+            rows.append((*titles, *(DASH if value is None else str(value) for value in values)))
     return Table(columns, "llrrrrrr", tuple(rows))
-
-
-def _cells(found: Benchmark, entry: Entry) -> tuple[str, ...]:
-    rates = entry.images_per_second
-    one = rates.get(1)
-    every = rates.get(max(rates)) if rates.keys() - {1} else None
-    latencies = [entry.latency.get(images) for images in (1, 32)]
-    return (
-        NETWORK_TITLES[entry.network],
-        VARIANT_TITLES[entry.variant],
-        *(str(spread) if spread else DASH for spread in (one, every)),
-        _text(found.bound_share(entry)) if rates else DASH,
-        *(str(Spread.of([1000 * s for s in seconds])) if seconds else DASH for seconds in latencies),
-        f"{entry.peak_bytes / 1e6:,.0f}" if entry.peak_bytes else DASH,
-    )
 
 
 def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
     """Numbers of the newest file of each type of device, `speed.cpu.` or `speed.cuda.` before each name.
 
-    `<block>.images_per_second`, `.milliseconds_<images>`, `.megabytes` and the ratios, at the fewest threads:
-    median over the rounds, and as interval the quartiles, which `<name>.quartiles` shows.
+    Each is the median over the rounds, with the quartiles as interval.
     """
     found = {}
     for benchmark in benchmarks:
-        kind, threads = f"speed.{benchmark.device['type']}", min(benchmark.matmul)
+        kind, device = f"speed.{benchmark.device['type']}", str(benchmark.device["name"])
         sources = (f"benchmarks/results, {benchmark.title}, commit {benchmark.commit[:10]}",)
-        spreads = benchmark.ratios(threads) | {
-            f"{entry.network}.images_per_second": entry.images_per_second[threads]
-            for entry in benchmark.entries
-            if entry.variant == "project" and threads in entry.training
-        }
-        for entry in benchmark.entries:
-            name = entry.network if entry.variant == "project" else f"{entry.network}.{entry.variant}"
-            for images, seconds in entry.latency.items():
-                spreads[f"{name}.milliseconds_{images}"] = Spread.of([1000 * value for value in seconds])
-            if entry.peak_bytes:
-                spreads[f"{name}.megabytes"] = Spread.of([entry.peak_bytes / 1e6])
-        device = str(benchmark.device["name"])
-        found[f"{kind}.device"] = Number(device, None, device, sources)
-        for name, spread in spreads.items():
+        found[f"{kind}.device"] = Number.of(device, sources)
+        for name, spread in benchmark.spreads():
             quartiles = (spread.lower, spread.upper)
             found[f"{kind}.{name}"] = Number(spread.median, quartiles, _text(spread.median), sources)
-            found[f"{kind}.{name}.quartiles"] = Number(spread.quartiles, None, spread.quartiles, sources)
     return found
 
 
