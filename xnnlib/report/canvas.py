@@ -5,7 +5,6 @@ ends, and arithmetic is a circle. A squeeze-and-excite is tinted in block B's co
 convolution in block C's; what a figure introduces has a bold outline.
 """
 
-from collections.abc import Iterable, Mapping
 from math import hypot
 
 from matplotlib.colors import to_rgb
@@ -54,14 +53,7 @@ class Canvas(PaperFigure):
         return at
 
     def chain(
-        self,
-        left: float,
-        y: float,
-        height: float,
-        steps: Iterable[Step],
-        widths: Mapping[str, float],
-        one_line: bool = False,
-        new: str = "",
+        self, left: float, y: float, height: float, steps: list[Step], widths: dict, one_line=False, new=""
     ) -> Bbox:
         """The boxes of steps that touch; `widths` by name, "" for others; bold what block `new` brought."""
         x = left

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from xnnlib import complexity
-from xnnlib.errors import UserError
 from xnnlib.records import Run, load_run
 from xnnlib.report.estimates import estimate, setting_text
 from xnnlib.report.numbers import Number
@@ -19,14 +18,8 @@ if TYPE_CHECKING:
     from xnnlib.profiles import Profile
 
 # The sizes of a network as the paper writes them.
-SYMBOLS = {
-    "reduction": "R",
-    "experts": "M",
-    "filter_size": "F",
-    "expansion": "Nₑ/Nᵢ",
-    "width": "width ×",
-    "model": "",
-}
+SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Nₑ/Nᵢ", "width": "width ×"}
+SYMBOLS |= {"model": ""}
 # What a record says of the run itself and not of what was changed.
 NOT_A_CHANGE = ("precision", "name", "num_classes", "library")
 
@@ -43,13 +36,9 @@ class Experiment(NamedTuple):
         """What the runs have in another value than their base, by its name in the record."""
         if not self.base_runs:
             return {}
-        own, base = self.runs[0].record, self.base_runs[0].record
-        return {
-            name: value
-            for part in ("network", "recipe")
-            for name, value in own[part].items()
-            if name not in NOT_A_CHANGE and value != base[part].get(name)
-        }
+        first = (self.runs[0].record, self.base_runs[0].record)
+        own, base = (record["network"] | record["recipe"] for record in first)
+        return {k: v for k, v in own.items() if k not in NOT_A_CHANGE and v != base.get(k)}
 
     def change_text(self) -> str:
         """`Nₑ/Nᵢ 2`, or a recipe's fields in words: `weight decay 0.0005; label smoothing 0.1`."""
@@ -62,14 +51,14 @@ class Experiment(NamedTuple):
 
     def numbers(self) -> dict[str, Number]:
         """Its numbers, by the name that follows profile and block in a key."""
-        sources = tuple(map(run_source, self.runs))
+        sources, both = tuple(map(run_source, self.runs)), self.runs + self.base_runs
+        top1 = estimate(list(top1_by_seed(self.runs).values()))
         found = {
             "change": Number.of(self.change_text(), sources),
             "seeds": Number.of(len(self.runs), sources),
             "precision": Number.of(shared(self.runs, lambda run: run.record["recipe"]["precision"]), sources),
+            "top1": Number.measured(top1, top1_digits(self.runs), self.runs),
         }
-        top1, both = estimate(list(top1_by_seed(self.runs).values())), self.runs + self.base_runs
-        found["top1"] = Number.measured(top1, top1_digits(self.runs), self.runs)
         if self.base_runs:
             for name, gain in top1_gains(self.runs, self.base_runs).items():
                 found[name] = Number.measured(gain, top1_digits(both), both, signed=True)
@@ -79,25 +68,21 @@ class Experiment(NamedTuple):
 def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> list[Experiment]:
     """The experiments among the profiles that have runs, in the order of the list.
 
-    An experiment is a profile whose `base` is another profile. Raises UserError if a record cannot be read,
-    or if a base is no profile.
+    An experiment is a profile whose `base` is another profile. Raises UserError if a record cannot be read.
     """
-    found = []
-    for profile in (profile for profile in profiles.values() if profile.base != profile.name):
-        if profile.base not in profiles:
-            raise UserError(
-                f"the base {profile.base!r} of profile {profile.name} is no profile; list it too."
-            )
-        base = by_block(_complete_runs(results_dir, profiles[profile.base]))
-        own = by_block(_complete_runs(results_dir, profile))
-        found += [Experiment(profile.name, block, runs, base.get(block, [])) for block, runs in own.items()]
-    return found
 
+    def complete_runs(name: str) -> dict[str, list[Run]]:
+        names = profiles[name].run_names() if name in profiles else ()
+        folders = [Path(results_dir, name, run) for run in names]
+        runs = [load_run(folder) for folder in folders if (folder / "record.json").exists()]
+        return by_block([run for run in runs if run.record["complete"]])
 
-def _complete_runs(results_dir: Path, profile: "Profile") -> list[Run]:
-    folders = [Path(results_dir, profile.name, name) for name in profile.run_names()]
-    runs = [load_run(folder) for folder in folders if (folder / "record.json").exists()]
-    return [run for run in runs if run.record.get("complete") and "diverged" not in run.record]
+    return [
+        Experiment(profile.name, block, runs, complete_runs(profile.base).get(block, []))
+        for profile in profiles.values()
+        if profile.base != profile.name
+        for block, runs in complete_runs(profile.name).items()
+    ]
 
 
 def experiment_table(experiments: list[Experiment]) -> Table:

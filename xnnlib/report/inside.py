@@ -1,4 +1,4 @@
-"""What trained networks do inside, read from results/<profile>/analysis.json (see xnnlib.analysis.analyse)."""
+"""What trained networks do inside, from results/<profile>/analysis.json (see xnnlib.analysis.analyse)."""
 
 import json
 from pathlib import Path
@@ -167,10 +167,9 @@ def figure_7(analysis: dict) -> PaperFigure:
         axes, (marker, style) = (routing, LINES[part]) if part in PARTS else (gates, (MARKERS[block], "-"))
         look = {"color": COLORS[block], "marker": marker, "linestyle": style, "linewidth": 1}
         axes.plot(*zip(*points, strict=True), label=title, **look)
-    for axes, title in ((routing, "Routing of C"), (gates, "Gates")):
-        axes.set_title(title, loc="left")
-        axes.set(ylabel="Standard deviation", ylim=(0, None))
-        axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.97), ncols=3, columnspacing=1, handlelength=2)
+    for axes, label in ((routing, "SD of the routing"), (gates, "SD of the gates")):
+        axes.set(ylabel=label, ylim=(0, None))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=3, columnspacing=1, handlelength=2)
         for index in (i for i in range(1, len(places)) if levels[places[i]] != levels[places[i - 1]]):
             axes.axvline(index + 0.5, color="#d9d9d9", linewidth=0.8, zorder=0)
     middles = {

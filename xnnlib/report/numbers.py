@@ -104,7 +104,6 @@ def run_numbers(runs: Sequence[Run], prefix: str = "") -> dict[str, Number]:
 
 # What runs have in common, by its key, from a run's record.
 COMMON = {
-    "profile": lambda record: record["profile"],
     "dataset": lambda record: DATASET_TITLES.get(record["dataset"]["name"], record["dataset"]["name"]),
     "num_classes": lambda record: record["dataset"]["num_classes"],
     "train_images": lambda record: record["dataset"]["train_images"],
@@ -112,6 +111,8 @@ COMMON = {
     "fingerprint": lambda record: record["dataset"]["fingerprint"][:12],
     "chance": lambda record: 100 / record["dataset"]["num_classes"],
     "epochs": lambda record: record["epochs"],
+    "recipe.batch_size": lambda record: record["recipe"]["batch_size"],
+    "recipe.crop": lambda record: record["recipe"]["crop"],
     "reduction": lambda record: record["network"]["reduction"],
     "experts": lambda record: record["network"]["experts"],
     "device": lambda record: device_title(record["device"]),
@@ -122,21 +123,17 @@ COMMON = {
 
 def _common(runs: Sequence[Run]) -> dict[str, Number]:
     sources = tuple(map(run_source, runs))
-    found = {}
-    fields = {
-        f"recipe.{name}": lambda record, name=name: record["recipe"].get(name, "not set")
-        for name in runs[0].record["recipe"]
-    }
-    for key, value_of in (COMMON | fields).items():
-        values = {value_of(run.record) for run in runs}
-        shown = shared(runs, lambda run, value_of=value_of: value_of(run.record))
-        found[key] = Number.of(values.pop() if len(values) == 1 else shown, sources, shown)
     hours = sum(run.record["train_seconds"] for run in runs) / 3600
-    return found | {
+    found = {
         "seeds": Number.of(len({run.record["seed"] for run in runs}), sources),
         "runs": Number.of(len(runs), sources),
         "train_hours": Number.of(hours, sources, f"{hours:.1f}"),
     }
+    for key, value_of in COMMON.items():
+        values = {value_of(run.record) for run in runs}
+        shown = shared(runs, lambda run, value_of=value_of: value_of(run.record))
+        found[key] = Number.of(values.pop() if len(values) == 1 else shown, sources, shown)
+    return found
 
 
 def _measured(group: list[Run], digits: int) -> dict[str, Number]:

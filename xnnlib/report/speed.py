@@ -1,13 +1,14 @@
 """What `benchmarks/benchmark.py` measured: one JSON file a device; its table and numbers."""
 
-from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from xnnlib.errors import UserError, explain
+from xnnlib.report.estimates import Estimate
 from xnnlib.report.numbers import Number
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
@@ -27,20 +28,10 @@ VARIANT_TITLES = {
 Rounds = list[PositiveFloat]
 
 
-class Spread(NamedTuple):
-    """Median and quartiles over the rounds."""
-
-    median: float
-    lower: float
-    upper: float
-
-    @classmethod
-    def of(cls, values: list[float]) -> "Spread":
-        lower, _, upper = quantiles(values, method="inclusive") if len(values) > 1 else values * 3
-        return cls(median(values), lower, upper)
-
-    def __str__(self) -> str:
-        return f"{_text(self.median)} ({_text(self.lower)}{DASH}{_text(self.upper)})"
+def spread(rounds: Rounds) -> Estimate:
+    """The median over the rounds, with the quartiles as interval."""
+    lower, _, upper = quantiles(rounds, method="inclusive") if len(rounds) > 1 else rounds * 3
+    return Estimate(median(rounds), (lower, upper))
 
 
 class Entry(BaseModel):
@@ -58,16 +49,6 @@ class Entry(BaseModel):
     training: dict[PositiveInt, Rounds] = {}
     latency: dict[PositiveInt, Rounds] = {}
     peak_bytes: PositiveInt | None = None
-
-    @property
-    def rates(self) -> dict[int, Spread]:
-        """Images/s in training by the number of threads."""
-        return {threads: Spread.of(rounds) for threads, rounds in self.training.items()}
-
-    @property
-    def milliseconds(self) -> dict[int, Spread]:
-        """Latency by the number of images."""
-        return {images: Spread.of([1000 * s for s in seconds]) for images, seconds in self.latency.items()}
 
 
 class Benchmark(BaseModel):
@@ -87,30 +68,36 @@ class Benchmark(BaseModel):
         rounds = len(self.matmul[min(self.matmul)])
         return f"{self.device['name']}, {self.entries[0].precision}, rounds: {rounds}"
 
+    @model_validator(mode="after")
+    def same_rounds(self) -> "Benchmark":
+        lists = [*self.matmul.values()]
+        for entry in self.entries:
+            lists += [*entry.training.values(), *entry.latency.values()]
+        if len({len(values) for values in lists}) > 1:
+            raise UserError("its entries have different numbers of rounds.")
+        return self
+
     def bound_share(self, entry: Entry) -> float:
         """MACs/s of training, three forward passes' worth a step, in percent of the matrix product's."""
         threads = min(entry.training)
         pairs = zip(entry.training[threads], self.matmul[threads], strict=True)
         return median(100 * 3 * entry.macs * rate / bound for rate, bound in pairs)
 
-    def spreads(self) -> Iterator[tuple[str, Spread]]:
-        """What the text may name, at the fewest threads. Ratios of images/s are taken round by round."""
-        threads, rates = min(self.matmul), {}
+    def measured(self) -> dict[str, Estimate]:
+        """What the text may name, at the fewest threads; of two blocks' images/s the rounds' ratios."""
+        threads, found, rates = min(self.matmul), {}, {}
         for entry in self.entries:
             name = entry.network if entry.variant == "project" else f"{entry.network}.{entry.variant}"
             if threads in entry.training:
-                rates[name] = entry.training[threads]
-                yield f"{name}.images_per_second", entry.rates[threads]
-            for images, spread in entry.milliseconds.items():
-                yield f"{name}.milliseconds_{images}", spread
+                rates[name] = found[f"{name}.images_per_second"] = entry.training[threads]
+            for images, seconds in entry.latency.items():
+                found[f"{name}.milliseconds_{images}"] = [1000 * value for value in seconds]
             if entry.peak_bytes:
-                yield f"{name}.megabytes", Spread.of([entry.peak_bytes / 1e6])
-        for block in (block for block in BLOCKS if block in rates):
-            bases = {base: base for base in BLOCKS} | {v: f"{block}.{v}" for v in ("timm", "plain")}
-            for title, base in bases.items():
-                if base in rates and base != block:
-                    pairs = zip(rates[block], rates[base], strict=True)
-                    yield f"{block}.over_{title}", Spread.of([rate / other for rate, other in pairs])
+                found[f"{name}.megabytes"] = [entry.peak_bytes / 1e6]
+        for block, base in permutations([block for block in BLOCKS if block in rates], 2):
+            pairs = zip(rates[block], rates[base], strict=True)
+            found[f"{block}.over_{base}"] = [rate / other for rate, other in pairs]
+        return {name: spread(rounds) for name, rounds in found.items()}
 
 
 def load_benchmarks(folder: Path) -> list[Benchmark]:
@@ -118,16 +105,10 @@ def load_benchmarks(folder: Path) -> list[Benchmark]:
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            benchmark = Benchmark.model_validate_json(path.read_bytes())
-            rounds = [*benchmark.matmul.values()]
-            for entry in benchmark.entries:
-                rounds += [*entry.training.values(), *entry.latency.values()]
-            problem = "its entries have different numbers of rounds" if len({*map(len, rounds)}) > 1 else ""
+            found.append(Benchmark.model_validate_json(path.read_bytes()))
         except ValidationError as error:
             problem = explain(error).rstrip(".")
-        if problem:
-            raise UserError(f"{path} is damaged ({problem}); delete it and run: make benchmark")
-        found.append(benchmark)
+            raise UserError(f"{path} is damaged ({problem}); delete it and run: make benchmark") from None
     return sorted(found, key=lambda benchmark: benchmark.started)
 
 
@@ -139,18 +120,26 @@ def speed_table(benchmarks: list[Benchmark]) -> Table:
     for found in benchmarks:
         rows.append(found.title)
         for entry in found.entries:
-            rates, latency = entry.rates, entry.milliseconds
-            values = [
-                rates.get(1),
-                rates[max(rates)] if rates.keys() - {1} else None,
-                _text(found.bound_share(entry)) if rates else None,
-                latency.get(1),
-                latency.get(32),
-                f"{entry.peak_bytes / 1e6:,.0f}" if entry.peak_bytes else None,
-            ]
-            titles = (NETWORK_TITLES[entry.network], VARIANT_TITLES[entry.variant])
-            rows.append((*titles, *(DASH if value is None else str(value) for value in values)))
+            most = max(entry.training, default=1)
+            rows.append(
+                (
+                    NETWORK_TITLES[entry.network],
+                    VARIANT_TITLES[entry.variant],
+                    _cell(entry.training.get(1)),
+                    _cell(entry.training[most] if most > 1 else None),
+                    _text(found.bound_share(entry)) if entry.training else DASH,
+                    *(_cell(entry.latency.get(images), 1000) for images in (1, 32)),
+                    f"{entry.peak_bytes / 1e6:,.0f}" if entry.peak_bytes else DASH,
+                )
+            )
     return Table(columns, "llrrrrrr", tuple(rows))
+
+
+def _cell(rounds: Rounds | None, factor: float = 1) -> str:
+    if rounds is None:
+        return DASH
+    value, interval = spread([factor * value for value in rounds])
+    return f"{_text(value)} ({DASH.join(map(_text, interval))})"
 
 
 def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
@@ -163,9 +152,8 @@ def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
         kind, device = f"speed.{benchmark.device['type']}", str(benchmark.device["name"])
         sources = (f"benchmarks/results, {benchmark.title}, commit {benchmark.commit[:10]}",)
         found[f"{kind}.device"] = Number.of(device, sources)
-        for name, spread in benchmark.spreads():
-            quartiles = (spread.lower, spread.upper)
-            found[f"{kind}.{name}"] = Number(spread.median, quartiles, _text(spread.median), sources)
+        for name, value in benchmark.measured().items():
+            found[f"{kind}.{name}"] = Number(*value, _text(value.value), sources)
     return found
 
 
