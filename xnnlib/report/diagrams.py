@@ -5,13 +5,13 @@ from dataclasses import asdict, replace
 from xnnlib.model import CondConv2d, SqueezeExcite, untrained
 from xnnlib.report.canvas import RADIUS, Canvas, place
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
-from xnnlib.report.summary import PARTS, letter, parts
+from xnnlib.report.summary import letter
 from xnnlib.report.trace import GATE, OPAQUE, Group, Step, groups, trace
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
 
-# Figure 1: sizes in inches, and titles where they are not the part's name.
+# Figure 1: sizes in inches, and titles of what is in no level.
 ROW, GAP, SQUARE = 0.2, 0.07, 0.155
-PART_TITLES = {"last": "Last conv", "classifier": "Decoder"}
+PART_TITLES = {"stem": "Stem", "last": "Last conv", "classifier": "Decoder"}
 PART_WIDTHS = {"batch norm": 0.62, "ReLU": 0.38, "global average pool": 1.08, "linear": 0.72, "": 0.52}
 
 
@@ -23,26 +23,26 @@ def shape_text(*sizes: object) -> str:
 @styled
 def figure_1(spec: NetworkSpec) -> PaperFigure:
     """The structure: stem, levels of blocks, last convolution, classifier, with the shapes between."""
-    members: dict[str, list[Stage]] = {name: [] for name in PARTS}
+    parts: dict[str, list[Stage]] = {}
     steps = {}
-    for name, stage, row in zip(parts(spec), spec.stages, untrained(spec).stages, strict=True):
-        members[name].append(stage)
-        if stage.operation != "block":
-            steps[name] = trace(row, (stage.in_channels, stage.size, stage.size))
-    left, right, x, top = 0.24, 2.68, 1.45, len(PARTS) * (ROW + GAP) + GAP + 0.29
+    for level, stage, row in zip(spec.levels(), spec.stages, untrained(spec).stages, strict=True):
+        title = f"Level {level}" if level else PART_TITLES[stage.operation]
+        parts.setdefault(title, []).append(stage)
+        if not level:
+            steps[title] = trace(row, (stage.in_channels, stage.size, stage.size))
+    left, right, x, top = 0.24, 2.68, 1.45, len(parts) * (ROW + GAP) + GAP + 0.29
     first = top - GAP
     canvas = Canvas(COLUMN_WIDTH, top + 0.04, [[asdict(stage) for stage in spec.stages], steps])
-    for name, stages in members.items():
+    for title, stages in parts.items():
         canvas.arrow((x, top), (x, top - GAP))
         shape = shape_text(stages[0].in_channels, stages[0].size, stages[0].size)
         canvas.write(right + 0.04, top - GAP / 2, shape, ha="left")
         top -= GAP + ROW
         y = top + ROW / 2
         canvas.frame(place(left, y, right - left, ROW))
-        title = PART_TITLES.get(name, name.replace("_", " ").capitalize())
         canvas.write(left + 0.04, y, title, ha="left", weight="bold")
-        if name in steps:
-            canvas.chain(left + 0.6, y, ROW - 0.05, steps[name], PART_WIDTHS, one_line=True)
+        if title in steps:
+            canvas.chain(left + 0.6, y, ROW - 0.05, steps[title], PART_WIDTHS, one_line=True)
         else:
             _draw_level(canvas, left + 0.6, right - 0.04, y, stages)
     canvas.arrow((x, top), (x, top - GAP))
