@@ -5,7 +5,6 @@ import pytest
 from xnnlib.errors import UserError
 from xnnlib.report.speed import DASH, load_benchmarks, speed_numbers, speed_table, spread
 
-
 CPU = {"type": "cpu", "name": "a processor", "threads": 2}
 H100 = {"type": "cuda", "name": "NVIDIA H100 80GB HBM3"}
 
