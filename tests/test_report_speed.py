@@ -104,7 +104,6 @@ def test_gpu_has_one_speed(tmp_path):
         ({"commit": None}, "commit is None; it must be text"),
         ({"entries": [{"network": "standard"}]}, "entries.0.variant is missing"),
         ({"matmul": {"1": [0.0]}}, "matmul.1.0 is 0.0; it must be above 0"),
-        ({"matmul": {"1": [3e9], "2": [6e9]}}, "its entries have different numbers of rounds"),
         (None, "it must be"),  # cut short
     ],
 )

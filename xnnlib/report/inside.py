@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, PositiveInt, ValidationError
 
 from xnnlib.errors import UserError, explain
 from xnnlib.report.estimates import Estimate, discordant_difference, text
@@ -25,29 +25,11 @@ REPLACED = {
 }
 
 
-class _Paired(BaseModel):
-    top1: float = Field(ge=0, le=100)
-    gained: NonNegativeInt
-    lost: NonNegativeInt
-
-
-class _Module(BaseModel):
-    block: str
-    name: str = Field(pattern=r"^stages\.\d+\.\d+\.")
-    part: str
-    level: PositiveInt
-    sd: float
-    low: float
-    high: float
-    between: float
-    similarity: float | None = None
-
-
 class _Analysis(BaseModel):
     images: PositiveInt
-    without: dict[str, dict[str, _Paired]]
-    modules: list[_Module]
-    pairs: dict[str, _Paired]
+    without: dict[str, dict[str, dict[str, float]]]
+    modules: list[dict]
+    pairs: dict[str, dict[str, float]]
     top1: dict[str, float]
 
 
@@ -92,7 +74,7 @@ def _routings(analysis: dict, **where: object) -> list[dict]:
 
 def _statistics(routings: list[dict]) -> dict[str, tuple[float, str]]:
     """Means over routings, each with its text; shares in percent."""
-    similarities = [row["similarity"] for row in routings if "similarity" in row]
+    similarities = [row["similarity"] for row in routings if "similarity" in row]  # not where one is shared
     values = {
         "sd": (mean(row["sd"] for row in routings), 3),
         "saturated": (100 * mean(row["low"] + row["high"] for row in routings), 1),
@@ -154,29 +136,29 @@ def inside_numbers(analysis: dict) -> dict[str, Number]:
 @styled
 def figure_7(analysis: dict) -> PaperFigure:
     """How much the routing of C and the gates of B and C differ from image to image, block by block."""
-    places = sorted({_place(row) for row in analysis["modules"]})
     levels = {_place(row): row["level"] for row in analysis["modules"]}
-    lines: dict[str, list] = {}  # of a block's part, by its title: place in the network and deviation
+    depths = {place: depth for depth, place in enumerate(sorted(levels), start=1)}
+    lines: dict[str, dict] = {}  # by title: the part of a block, and its standard deviation by depth
     for row in analysis["modules"]:
-        title = PARTS[row["part"]] if row["part"] in PARTS else letter(row["block"])
-        entry = lines.setdefault(title, [row["block"], row["part"], []])
-        entry[2].append((places.index(_place(row)) + 1, row["sd"]))
-    figure = PaperFigure(COLUMN_WIDTH, 3.0, [lines, [levels[place] for place in places]])
+        title = PARTS.get(row["part"], letter(row["block"]))
+        line = lines.setdefault(title, {"block": row["block"], "part": row["part"], "sd": {}})
+        line["sd"][depths[_place(row)]] = row["sd"]
+    by_level: dict[int, list[int]] = {}
+    for place, depth in depths.items():
+        by_level.setdefault(levels[place], []).append(depth)
+    figure = PaperFigure(COLUMN_WIDTH, 3.0, [lines, by_level])
     routing, gates = figure.subplots(2, 1, sharex=True)
-    for title, (block, part, points) in lines.items():
-        axes, (marker, style) = (routing, LINES[part]) if part in PARTS else (gates, (MARKERS[block], "-"))
-        look = {"color": COLORS[block], "marker": marker, "linestyle": style, "linewidth": 1}
-        axes.plot(*zip(*points, strict=True), label=title, **look)
+    for title, line in lines.items():
+        axes = routing if line["part"] in PARTS else gates
+        marker, style = LINES.get(line["part"], (MARKERS[line["block"]], "-"))
+        look = {"color": COLORS[line["block"]], "marker": marker, "linestyle": style, "linewidth": 1}
+        axes.plot(list(line["sd"]), list(line["sd"].values()), label=title, **look)
     for axes, label in ((routing, "SD of the routing"), (gates, "SD of the gates")):
         axes.set(ylabel=label, ylim=(0, None))
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=3, columnspacing=1, handlelength=2)
-        for index in (i for i in range(1, len(places)) if levels[places[i]] != levels[places[i - 1]]):
-            axes.axvline(index + 0.5, color="#d9d9d9", linewidth=0.8, zorder=0)
-    middles = {
-        level: mean(i + 1 for i, place in enumerate(places) if levels[place] == level)
-        for level in levels.values()
-    }
-    gates.set_xticks(list(middles.values()), [str(level) for level in middles])
+        for members in list(by_level.values())[1:]:
+            axes.axvline(members[0] - 0.5, color="#d9d9d9", linewidth=0.8, zorder=0)
+    gates.set_xticks([mean(members) for members in by_level.values()], [str(level) for level in by_level])
     gates.set_xlabel("Block, by level")
     figure.subplots_adjust(left=0.155, right=0.985, bottom=0.125, top=0.92, hspace=0.32)
     return figure

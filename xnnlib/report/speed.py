@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
 
 from xnnlib.errors import UserError, explain
 from xnnlib.report.estimates import Estimate
@@ -67,15 +67,6 @@ class Benchmark(BaseModel):
     def title(self) -> str:
         rounds = len(self.matmul[min(self.matmul)])
         return f"{self.device['name']}, {self.entries[0].precision}, rounds: {rounds}"
-
-    @model_validator(mode="after")
-    def same_rounds(self) -> "Benchmark":
-        lists = [*self.matmul.values()]
-        for entry in self.entries:
-            lists += [*entry.training.values(), *entry.latency.values()]
-        if len({len(values) for values in lists}) > 1:
-            raise UserError("its entries have different numbers of rounds.")
-        return self
 
     def bound_share(self, entry: Entry) -> float:
         """MACs/s of training, three forward passes' worth a step, in percent of the matrix product's."""
