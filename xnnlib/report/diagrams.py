@@ -194,9 +194,7 @@ def figure_4(spec: NetworkSpec) -> PaperFigure:
         module = CondConv2d(channels, channels, depthwise=depthwise, experts=spec.experts)
         *steps, mix, convolution = trace(module, (channels, 7, 7))
         if (mix.name, convolution.name) != ("mix", "conv"):
-            raise ValueError(
-                "Figure 4 draws routing, mixing and one convolution; the layer does other things"
-            )
+            raise ValueError("Figure 4 draws routing, mixing and one convolution; this layer does more")
         kinds.append(f"{kind}: $W$ is {3 if module.filter_shape[1] == 1 else 4}D")
     routing = groups(steps, {channels: "N_i", spec.experts: "M"})
     canvas = Canvas(COLUMN_WIDTH, 2.85, [routing, kinds, spec.experts])

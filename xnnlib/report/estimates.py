@@ -90,8 +90,3 @@ def setting_text(value: object) -> str:
 def size(*lengths: object) -> str:
     """A shape as the text and the tables write it: `3×56×56`, channels × rows × columns."""
     return "×".join(str(length) for length in lengths)
-
-
-def millions(count: int) -> str:
-    """A count of MACs or coefficients in prose: `145.6 M`."""
-    return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count / 1e6:,.2f} M"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xnnlib import complexity
 from xnnlib.records import Run, load_run
-from xnnlib.report.estimates import estimate, setting_text
-from xnnlib.report.numbers import Number
-from xnnlib.report.summary import by_block, letter, run_source, shared, top1_by_seed, top1_digits, top1_gains
+from xnnlib.report.estimates import setting_text
+from xnnlib.report.numbers import Number, gains, measured
+from xnnlib.report.summary import by_block, letter, run_source, shared
 from xnnlib.report.tables import TITLES, Table
 
 if TYPE_CHECKING:
@@ -51,18 +51,12 @@ class Experiment(NamedTuple):
 
     def numbers(self) -> dict[str, Number]:
         """Its numbers, by the name that follows profile and block in a key."""
-        sources, both = tuple(map(run_source, self.runs)), self.runs + self.base_runs
-        top1 = estimate(list(top1_by_seed(self.runs).values()))
-        found = {
-            "change": Number.of(self.change_text(), sources),
-            "seeds": Number.of(len(self.runs), sources),
-            "precision": Number.of(shared(self.runs, lambda run: run.record["recipe"]["precision"]), sources),
-            "top1": Number.measured(top1, top1_digits(self.runs), self.runs),
+        texts = {
+            "change": self.change_text(),
+            "precision": shared(self.runs, lambda run: run.record["recipe"]["precision"]),
         }
-        if self.base_runs:
-            for name, gain in top1_gains(self.runs, self.base_runs).items():
-                found[name] = Number.measured(gain, top1_digits(both), both, signed=True)
-        return found
+        found = {name: Number.of(value, tuple(map(run_source, self.runs))) for name, value in texts.items()}
+        return found | measured(self.runs) | (gains(self.runs, self.base_runs) if self.base_runs else {})
 
 
 def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> list[Experiment]:

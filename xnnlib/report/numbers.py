@@ -14,17 +14,8 @@ from statistics import mean
 from xnnlib import complexity
 from xnnlib.errors import UserError
 from xnnlib.records import Run
-from xnnlib.report.estimates import Estimate, estimate, millions, setting_text, size, text
-from xnnlib.report.summary import (
-    DATASET_TITLES,
-    by_block,
-    device_title,
-    run_source,
-    shared,
-    top1_by_seed,
-    top1_digits,
-    top1_gains,
-)
+from xnnlib.report.estimates import Estimate, difference, estimate, seed_difference, setting_text, size, text
+from xnnlib.report.summary import by_block, run_source, shared, top1_by_seed, top1_digits
 from xnnlib.spec import BLOCKS, LEVELS, TABLE_1, NetworkSpec
 
 COUNTED = ("xnnlib.complexity",)
@@ -32,6 +23,12 @@ COURSE = (
     "published run of block A by the course that set this paper: "
     "https://github.com/arthurredfern/UT-Dallas-CS-6301-CNNs"
 )
+DATASET_TITLES = {
+    "shapes": "shapes",
+    "tiny-imagenet": "Tiny ImageNet",
+    "imagenet64": "ImageNet at 64 pixels",
+    "folder": "a folder of images",
+}
 # The course's run: 100 ImageNet classes, short side 64, recipe `reference`.
 REFERENCE = {"top1": 72.68, "best_epoch": 53, "epochs": 55, "num_classes": 100, "train_images": 127_000}
 
@@ -89,17 +86,54 @@ def run_numbers(runs: Sequence[Run], prefix: str = "") -> dict[str, Number]:
     """
     if not runs:
         raise UserError("there are no runs to take numbers from; train a profile first.")
-    found, digits = _common(runs), top1_digits(runs)
-    groups = by_block(runs)
+    found, groups = _common(runs), by_block(runs)
     for block, group in groups.items():
-        found |= {f"{block}.{name}": number for name, number in _measured(group, digits).items()}
+        found |= {f"{block}.{name}": number for name, number in measured(group).items()}
     for base, block in combinations(groups, 2):
         # `se.top1_gain` is over A, `se_cond.top1_gain_over_se` over B.
         over = "" if base == BLOCKS[0] else f"_over_{base}"
-        both = groups[block] + groups[base]
-        for name, gain in top1_gains(groups[block], groups[base]).items():
-            found[f"{block}.{name}{over}"] = Number.measured(gain, digits, both, signed=True)
+        compared = gains(groups[block], groups[base])
+        found |= {f"{block}.{name}{over}": number for name, number in compared.items()}
     return {f"{prefix}.{key}" if prefix else key: number for key, number in found.items()}
+
+
+def measured(runs: Sequence[Run]) -> dict[str, Number]:
+    """What the runs of one block came to in their last epoch."""
+    digits, sources = top1_digits(runs), tuple(map(run_source, runs))
+    top1 = list(top1_by_seed(runs).values())
+    share = mean(top1) / 100
+    # Of one seed, from the choice of the validation images: 95 %, normal approximation, in points.
+    sampling_error = 196 * sqrt(share * (1 - share) / runs[0].record["dataset"]["val_images"])
+    gaps = [run.epochs["train_top1"][-1] - run.epochs["val_top1"][-1] for run in runs]
+    return {
+        "top1": Number.measured(estimate(top1), digits, runs),
+        "loss": Number.measured(estimate([run.epochs["val_loss"][-1] for run in runs]), 2, runs),
+        "overfit_gap": Number.measured(estimate(gaps), digits, runs, signed=True),
+        "sampling_error": Number.of(sampling_error, sources, f"{sampling_error:.1f}"),
+        "seeds": Number.of(len(runs), sources),
+    }
+
+
+def gains(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Number]:
+    """Points of top-1 that the runs lie above others: paired by seed, and with Welch's interval."""
+    both = [*runs, *baseline]
+    values, others = top1_by_seed(runs), top1_by_seed(baseline)
+    welch = difference(list(values.values()), list(others.values()))
+    found = {"top1_gain": seed_difference(values, others), "top1_gain_welch": welch}
+    return {name: Number.measured(gain, top1_digits(both), both, signed=True) for name, gain in found.items()}
+
+
+def millions(count: int) -> str:
+    """A count of MACs or coefficients in prose: `145.6 M`."""
+    return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count / 1e6:,.2f} M"
+
+
+def device_title(device: dict) -> str:
+    """A record's device in words, with its threads on a CPU and how many trained together."""
+    name = device["name"]
+    if device["type"] == "cpu":
+        name += f", {device['threads']} thread{'s' if device['threads'] != 1 else ''}"
+    return f"{device['count']} × {name}" if "count" in device else name
 
 
 # What runs have in common, by its key, from a run's record.
@@ -134,22 +168,6 @@ def _common(runs: Sequence[Run]) -> dict[str, Number]:
         shown = shared(runs, lambda run, value_of=value_of: value_of(run.record))
         found[key] = Number.of(values.pop() if len(values) == 1 else shown, sources, shown)
     return found
-
-
-def _measured(group: list[Run], digits: int) -> dict[str, Number]:
-    last = list(top1_by_seed(group).values())
-    share = mean(last) / 100
-    # Of one seed, from the choice of the validation images: 95 %, normal approximation, in points.
-    sampling_error = 196 * sqrt(share * (1 - share) / group[0].record["dataset"]["val_images"])
-    gaps = [run.epochs["train_top1"][-1] - run.epochs["val_top1"][-1] for run in group]
-    sources = tuple(map(run_source, group))
-    return {
-        "top1": Number.measured(estimate(last), digits, group),
-        "loss": Number.measured(estimate([run.epochs["val_loss"][-1] for run in group]), 2, group),
-        "overfit_gap": Number.measured(estimate(gaps), digits, group, signed=True),
-        "sampling_error": Number.of(sampling_error, sources, f"{sampling_error:.1f}"),
-        "seeds": Number.of(len(group), sources),
-    }
 
 
 def _network() -> dict[str, Number]:

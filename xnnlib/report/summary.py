@@ -3,15 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from xnnlib.records import Run
-from xnnlib.report.estimates import Estimate, difference, seed_difference, setting_text
+from xnnlib.report.estimates import setting_text
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
-
-DATASET_TITLES = {
-    "shapes": "shapes",
-    "tiny-imagenet": "Tiny ImageNet",
-    "imagenet64": "ImageNet at 64 pixels",
-    "folder": "a folder of images",
-}
 
 
 def by_block(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -48,13 +41,6 @@ def top1_by_seed(runs: Sequence[Run]) -> dict[int, float]:
     return {run.record["seed"]: run.record["last"]["top1"] for run in runs}
 
 
-def top1_gains(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Estimate]:
-    """Points of top-1 that the runs lie above others: paired by seed, and with Welch's interval."""
-    values, others = top1_by_seed(runs), top1_by_seed(baseline)
-    welch = difference(list(values.values()), list(others.values()))
-    return {"top1_gain": seed_difference(values, others), "top1_gain_welch": welch}
-
-
 def digits_of(images: int) -> int:
     """Digits that a top-1 accuracy in percent of that many images can carry: one in a thousand is 0.1."""
     return 1 if images <= 1000 else 2
@@ -63,11 +49,3 @@ def digits_of(images: int) -> int:
 def top1_digits(runs: Sequence[Run]) -> int:
     """Digits that the top-1 of runs can carry."""
     return digits_of(min(run.record["dataset"]["val_images"] for run in runs))
-
-
-def device_title(device: dict) -> str:
-    """A record's device in words, with its threads on a CPU and how many trained together."""
-    name = device["name"]
-    if device["type"] == "cpu":
-        name += f", {device['threads']} thread{'s' if device['threads'] != 1 else ''}"
-    return f"{device['count']} × {name}" if "count" in device else name

@@ -40,9 +40,8 @@ class Table:
             if isinstance(row, str):
                 return row
             columns = zip(row, self.align, widths, strict=True)
-            return "  ".join(
-                f"{cell:{'>' if align == 'r' else '<'}{n}}" for cell, align, n in columns
-            ).rstrip()
+            cells = (cell.rjust(n) if align == "r" else cell.ljust(n) for cell, align, n in columns)
+            return "  ".join(cells).rstrip()
 
         return "\n".join(map(line, (self.columns, tuple("-" * n for n in widths), *self.rows)))
 
