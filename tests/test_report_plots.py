@@ -58,6 +58,14 @@ def test_only_the_demonstration_is_marked(tmp_path):
         assert any("a demonstration, not" in text.get_text() for text in figure.texts) == marked
 
 
+def test_thirty_epochs_have_few_marks(tmp_path):
+    run = write_run(tmp_path, "standard")
+    for name, values in run.epochs.items():
+        run.epochs[name] = list(range(1, 31)) if name == "epoch" else values * 10
+    (drawn,) = lines(plots.figure_5([run]).axes[0], "standard val_top1")
+    assert len(drawn.get_xdata()) == 30 and drawn.get_markevery() == (0, 5)
+
+
 def test_seeds_of_different_lengths_are_refused(tmp_path):
     runs = [write_run(tmp_path, "standard", seed) for seed in (0, 1)]
     for values in runs[1].epochs.values():
