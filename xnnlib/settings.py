@@ -33,7 +33,7 @@ def _flag(value: object) -> object:
 
 def _mapping(value: object) -> object:
     try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
+        return (yaml.safe_load(value) or {}) if isinstance(value, str) else value
     except yaml.YAMLError:
         return value
 
