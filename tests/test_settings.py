@@ -39,29 +39,19 @@ def test_notebook_s_parameters_are_the_settings_with_their_defaults():
     assert parameters_cell() == Settings().model_dump()
 
 
-def test_default_settings_train_for_seconds():
-    asked = Settings()
-    assert asked.dataset == "shapes" and asked.epochs * asked.train_images <= 200
-
-
 @pytest.mark.parametrize(
     "values, line",
     [
         ({"epoch": 3}, "profiles/x.yaml: parameter 'epoch' is unknown; .* Did you mean 'epochs'?"),
         ({"epochs": "3"}, "epochs is '3'; it must be a whole number."),
         ({"epochs": 2.0}, "epochs is 2.0; it must be a whole number."),
-        ({"epochs": True}, "epochs is True; it must be a whole number."),
-        ({"epochs": None}, "epochs is None; it must be a whole number."),
         ({"epochs": 0}, "epochs is 0; it must be at least 1."),
         ({"seed": 2**70}, f"seed is {2**70}; it must be below .*"),
-        ({"seed": -1}, "seed is -1; it must be at least 0."),
         ({"width": float("nan")}, "width is nan; it must be a finite number."),
-        ({"width": float("inf")}, "width is inf; it must be a finite number."),
         ({"width": 0.01}, "width is 0.01; it must be at least 0.05."),
         ({"hold_out": 1}, "hold_out is 1; it must be true or false."),
         ({"block": "SE"}, "block 'SE' is unknown; .*"),
         ({"dataset": "imagenet"}, "dataset 'imagenet' is unknown; .* Did you mean 'imagenet64'?"),
-        ({"recipe": "papers"}, "recipe 'papers' is unknown; .* Did you mean 'paper'?"),
         ({"routing": "freeze"}, "routing 'freeze' is unknown; .* Did you mean 'frozen'?"),
         ({"conditional_from": 9}, "conditional_from is 9; it must be at most 5."),
         ({"recipe_changes": {"weight_decays": 1}}, "recipe_changes: 'weight_decays' is unknown; .*"),
@@ -74,7 +64,8 @@ def test_default_settings_train_for_seconds():
         ({"profile": "mine\n"}, r"profile is 'mine\\n'; it must be one line of printable text .*"),
         ({"profile": " mine"}, "profile is ' mine'; it must be one line .*"),
         ({"profile": "a\u2028b"}, "profile is .*; it must be one line .*"),
-        ({"profile": ""}, "profile is ''; it must be one line .*"),
+        ({"run_dir": ""}, "run_dir is ''; it must be one line .*"),
+        ({"run_dir": "a\0b"}, "run_dir is .*; it must be one line .*"),
         ({2: 3}, "profiles/x.yaml: parameter '2' is unknown; .*"),
         ([1], "profiles/x.yaml: it is no list of .*"),
         (None, "profiles/x.yaml: it is no list of .*"),

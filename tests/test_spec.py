@@ -77,6 +77,11 @@ def test_impossible_network_is_one_line(sizes, line):
         NetworkSpec(**sizes)
 
 
+def test_value_given_by_position_is_named():
+    with pytest.raises(UserError, match="^num_classes is 0;"):
+        NetworkSpec("se", 0)
+
+
 @pytest.mark.parametrize(
     "values, line",
     [

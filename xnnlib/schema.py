@@ -111,6 +111,7 @@ class Record(Identity):
     device: _Device
     versions: dict[str, Line]
     commit: Line
+    code: Line | None = None
     complete: bool
     diverged: _Diverged | None = None
 
