@@ -176,11 +176,6 @@ def test_flag_is_understood_as_papermill_gives_it(given, meant):
     assert from_notebook(parameters_cell() | {"hold_out": given}).hold_out is meant
 
 
-def test_notebook_s_values_become_settings():
-    asked = from_notebook(parameters_cell() | {"block": "se", "epochs": 3, "In": [], "_private": 1})
-    assert (asked.network.block, asked.routine.epochs) == ("se", 3)
-
-
 @pytest.mark.parametrize("value", [1e-3, "text", [1], None])
 def test_unknown_parameter_of_the_notebook_is_refused(value):
     imports = {"json": json, "Path": Path, "chain": chain, "parameters_cell": parameters_cell}
