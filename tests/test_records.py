@@ -95,6 +95,8 @@ def changed(path, value):
         ("dataset.fingerprint", None, "dataset.fingerprint is missing"),
         ("device.threads", None, "device.threads is missing"),
         ("code", 5, "code is 5; it must be text"),
+        ("versions.python", None, "versions.python is missing"),
+        ("versions.numpy", 2, "versions.numpy is 2; it must be text"),
         ("versions.torch", 2, "versions.torch is 2; it must be text"),
         ("profile", "two\nlines", r"profile is 'two\\nlines'; it must be one line"),
         ("parameters", [1], r"parameters is \[1\]; it must be a mapping"),
