@@ -25,7 +25,7 @@ export XNNLIB_CACHE := $(CURDIR)/.cache
 # thousands of modules again where images of containers forbid it.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup reproduce status dag benchmark book pdf verify release figures check test lint format clean
+.PHONY: help setup reproduce status benchmark book pdf verify release figures check test lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -60,9 +60,6 @@ release: $(STAMP)  ## one archive: book, PDF, records, weights, notebooks, check
 figures: $(STAMP)  ## draw figures/ and the report notebooks again, from the committed records
 	@jupyter execute --inplace --kernel_name=python3 $(REPORTS)
 	@nbstripout --keep-output --keep-count --extra-keys 'metadata.papermill cell.metadata.papermill' $(REPORTS)
-
-dag: $(STAMP)  ## draw the graph of the steps for the book again
-	@python tools/draw_graph.py
 
 check: lint  ## before a commit, in a minute: ruff, and the tests that are not marked slow
 	@pytest $(PARALLEL) --dist worksteal -m "not slow" -q

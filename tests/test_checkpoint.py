@@ -196,7 +196,8 @@ def test_killed_at_a_random_moment_ends_as_one_left_alone(block, tmp_path):
             process.kill()
             process.communicate()
             kills -= 1
-    assert result(tmp_path / "killed") == result(tmp_path / "whole")
+    # Not the records, which name a commit that somebody may make meanwhile.
+    assert result(tmp_path / "killed")[1:] == result(tmp_path / "whole")[1:]
 
 
 @pytest.mark.slow

@@ -69,7 +69,8 @@ def test_lost_process_restarts_from_the_checkpoint(tmp_path):
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout
     os.kill(int(children.split()[-1]), signal.SIGKILL)
     assert "resuming from epoch" in finish(process)
-    assert result(run) == result(tmp_path / "whole")
+    # Not the records, which name a commit that somebody may make meanwhile.
+    assert result(run)[1:] == result(tmp_path / "whole")[1:]
 
 
 @pytest.mark.slow

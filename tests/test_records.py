@@ -4,9 +4,17 @@ from pathlib import Path
 import pytest
 import torch
 from report_runs import example
+from safetensors.torch import load_file, save_file
+from tiny_run import CPU
 
 from xnnlib import records
 from xnnlib.errors import UserError
+from xnnlib.model import Network
+from xnnlib.records import Run, load_trained, load_weights
+from xnnlib.spec import NetworkSpec, Recipe
+
+PROJECT = Path(__file__).parents[1]
+SPEC = NetworkSpec("se", num_classes=3, width=0.25)
 
 
 def make_run(folder, block="standard", seed=0, complete=True):
@@ -15,7 +23,7 @@ def make_run(folder, block="standard", seed=0, complete=True):
     records.save_epochs(folder, rows)
 
 
-def test_a_run_reads_back_as_it_was_written(tmp_path):
+def test_run_reads_back_as_it_was_written(tmp_path):
     make_run(tmp_path / "quick" / "run")
     run = records.load_run(tmp_path / "quick" / "run")
     assert run.record["block"] == "standard"
@@ -25,7 +33,7 @@ def test_a_run_reads_back_as_it_was_written(tmp_path):
     assert header == "epoch,learning_rate,train_loss,train_top1,val_loss,val_top1,seconds"
 
 
-def test_runs_come_by_block_in_the_paper_s_order_then_by_seed(tmp_path):
+def test_runs_come_by_block_then_by_seed(tmp_path):
     for block, seed in (("se_cond", 0), ("standard", 10), ("se", 0), ("standard", 2)):
         make_run(tmp_path / "paper" / f"{block}-seed{seed}", block, seed)
     runs = records.load_runs(tmp_path, "paper")
@@ -34,12 +42,12 @@ def test_runs_come_by_block_in_the_paper_s_order_then_by_seed(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_profile_without_records_says_how_to_make_them(tmp_path):
+def test_profile_without_records_says_how_to_make_them(tmp_path):
     with pytest.raises(UserError, match="make reproduce PROFILE=paper"):
         records.load_runs(tmp_path, "paper")
 
 
-def test_an_incomplete_run_is_refused(tmp_path):
+def test_incomplete_run_is_refused(tmp_path):
     make_run(tmp_path / "paper" / "se-seed0", complete=False)
     with pytest.raises(UserError, match="se-seed0 is not complete"):
         records.load_runs(tmp_path, "paper")
@@ -48,7 +56,7 @@ def test_an_incomplete_run_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "name, content", [("record.json", "{"), ("record.json", "[]"), ("epochs.csv", "epoch\n1\n")]
 )
-def test_a_damaged_file_is_one_line(tmp_path, name, content):
+def test_damaged_file_is_one_line(tmp_path, name, content):
     make_run(tmp_path / "quick" / "run")
     (tmp_path / "quick" / "run" / name).write_text(content)
     with pytest.raises(UserError, match="run is damaged"):
@@ -72,38 +80,39 @@ def changed(path, value):
 @pytest.mark.parametrize(
     "path, value, words",
     [
-        ("recipe", [], r"recipe is \[\], not a JSON object"),
-        ("recipe.epochs", "10", "recipe.epochs is '10', not a whole number of at least 1"),
-        ("recipe.batch_size", True, "recipe.batch_size is True, not a whole"),
-        ("recipe.peak_learning_rate", float("nan"), "recipe.peak_learning_rate is nan, not a finite number"),
-        ("recipe.precision", "float8", "precision 'float8' is unknown"),
-        ("recipe.speed", 1, "recipe has the unknown field 'speed'"),
-        ("network.table", [1], "network has the unknown field 'table'"),
-        ("network.width", -1.0, "network.width is -1.0, not a finite number"),
-        ("network.filter_size", 4, "filter_size is 4; it must be odd"),
-        ("block", "sse", "block is 'sse', not one of standard, se, se_cond"),
-        ("block", ["se"], r"block is \['se'\], not one of"),
-        ("seed", -1, "seed is -1, not a whole number of at least 0"),
-        ("seed", 10**30, "seed is 1000.*, not a whole number"),
-        ("dataset.val_images", 0, "dataset.val_images is 0, not a whole number of at least 1"),
+        ("recipe.epochs", "10", "recipe: epochs is '10'; it must be a whole number"),
+        ("recipe.peak_learning_rate", float("nan"), "recipe: peak_learning_rate is nan; .* a finite number"),
+        ("recipe.precision", "float8", "recipe: precision 'float8' is unknown"),
+        ("recipe.speed", 1, "recipe: parameter 'speed' is unknown"),
+        ("recipe.batch_norm", "per_process", "recipe: parameter 'batch_norm' is unknown"),
+        ("recipe.momentum", None, "recipe.momentum is missing"),
+        ("network.experts", None, "network.experts is missing"),
+        ("network.table", [1], "network: table"),
+        ("network.filter_size", 4, "network: filter_size is 4; it must be odd"),
+        ("block", "sse", "block 'sse' is unknown; choose one of standard, se, se_cond"),
+        ("seed", -1, "seed is -1; it must be at least 0"),
+        ("dataset.val_images", 0, "dataset.val_images is 0; it must be at least 1"),
         ("dataset.fingerprint", None, "dataset.fingerprint is missing"),
-        ("device", "cpu", "device is 'cpu', not a JSON object"),
         ("device.threads", None, "device.threads is missing"),
-        ("versions.torch", 2, "versions.torch is 2, not a line of text"),
-        ("profile", "two\nlines", "profile is .*, not a line of text"),
-        ("complete", "yes", "complete is 'yes', not true or false"),
+        ("code", 5, "code is 5; it must be text"),
+        ("versions.python", None, "versions.python is missing"),
+        ("versions.numpy", 2, "versions.numpy is 2; it must be text"),
+        ("versions.torch", 2, "versions.torch is 2; it must be text"),
+        ("profile", "two\nlines", r"profile is 'two\\nlines'; it must be one line"),
+        ("parameters", [1], r"parameters is \[1\]; it must be a mapping"),
+        ("complete", "yes", "complete is 'yes'; it must be true or false"),
         ("last", None, "last is missing"),
-        ("last.top1", 140.0, "last.top1 is 140.0, not a number from 0 to 100"),
         ("best.epoch", 4, "the last epoch is 3 and the best one is 4 of 3"),
-        ("train_seconds", float("inf"), "train_seconds is inf, not a finite number above 0"),
-        ("images_per_second", 0, "images_per_second is 0, not a finite number above 0"),
-        ("epochs", 4, "the last epoch is 3"),
+        ("train_seconds", float("inf"), "train_seconds is inf; it must be a finite number"),
+        ("images_per_second", 0.0, "images_per_second is 0.0; it must be above 0"),
     ],
 )
-def test_a_damaged_field_is_named(tmp_path, path, value, words):
+def test_damaged_field_is_named(tmp_path, path, value, words):
     make_run(tmp_path)
     (tmp_path / "record.json").write_text(json.dumps(changed(path, value)))
-    with pytest.raises(UserError, match=f"is damaged \\(.*{words}.*; delete the folder and train") as raised:
+    with pytest.raises(
+        UserError, match=f"is damaged \\(.*{words}.*; restore the file, or train in another run_dir"
+    ) as raised:
         records.load_run(tmp_path)
     assert "\n" not in str(raised.value)
 
@@ -111,11 +120,11 @@ def test_a_damaged_field_is_named(tmp_path, path, value, words):
 @pytest.mark.parametrize(
     "old, new, words",
     [
-        ("1.9", "nan", "row 3: val_loss is nan, not a finite number"),
-        ("1.9", "1e999", "row 3: val_loss is inf, not a finite number"),
-        ("1.9", "much", "could not convert string to float: 'much'"),
-        ("1.9", "-1.9", "row 3: val_loss is -1.9, not a finite number"),
-        ("1.9", "", "could not convert string to float: ''"),
+        ("1.9", "nan", "row 3: val_loss is 'nan'; it must be a finite number"),
+        ("1.9", "1e999", "row 3: val_loss is '1e999'; it must be a finite number"),
+        ("1.9", "much", "row 3: val_loss is 'much'; it must be a number"),
+        ("1.9", "-1.9", "row 3: val_loss is '-1.9'; it must be at least 0"),
+        ("1.9", "", "row 3: val_loss is ''; it must be a number"),
         ("1.9", "1.9,1", "epochs.csv has other columns"),
         ("seconds", "minutes", "epochs.csv has other columns"),
         ("\n3,", "\n4,", "does not count its epochs 1, 2, 3"),
@@ -129,20 +138,20 @@ def test_damaged_epochs_are_named(tmp_path, old, new, words):
     assert text.count(old) >= 1
     start, _, end = text.rpartition(old)
     path.write_text(start + new + end)
-    with pytest.raises(UserError, match=f"is damaged \\(.*{words}.*; delete the folder") as raised:
+    with pytest.raises(UserError, match=f"is damaged \\(.*{words}.*; restore the file") as raised:
         records.load_run(tmp_path)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b"1" * 5000, b"null", b""])
-def test_a_record_that_is_no_object_is_one_line(tmp_path, content):
+def test_record_that_is_no_object_is_one_line(tmp_path, content):
     make_run(tmp_path)
     (tmp_path / "record.json").write_bytes(content)
     with pytest.raises(UserError, match="is damaged"):
         records.load_run(tmp_path)
 
 
-def test_a_run_folder_that_cannot_be_read_is_named(tmp_path):
+def test_unreadable_run_folder_is_named(tmp_path):
     make_run(tmp_path / "run")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="record.json cannot be read .Not a directory"):
@@ -153,7 +162,7 @@ def test_a_run_folder_that_cannot_be_read_is_named(tmp_path):
         records.load_run(tmp_path / "run")
 
 
-def test_a_run_that_stopped_needs_no_result(tmp_path):
+def test_run_that_stopped_needs_no_result(tmp_path):
     record, rows = example()
     for name in ("epochs", "last", "best", "train_seconds", "images_per_second"):
         del record[name]
@@ -162,23 +171,50 @@ def test_a_run_that_stopped_needs_no_result(tmp_path):
     assert records.load_run(tmp_path).epochs["epoch"] == [1]
 
 
-def test_records_of_older_settings_are_filled_in(tmp_path):
+def test_older_record_is_filled_in_with_what_every_run_had_then(tmp_path):
     record, rows = example()
-    del record["recipe"]["averaging_decay"]
-    records.save_record(tmp_path, record | {"network": {"num_classes": 10}})
+    record["recipe"] = {"averaging_decay": 0.0, "batch_norm": "synchronised"} | record["recipe"]
+    newer = {
+        "recipe": {
+            "weight_decay_on": "all",
+            "label_smoothing": 0.0,
+            "smallest_crop": 0.08,
+            "routing_learning_rate": 1.0,
+        },
+        "network": {
+            "filter_size": 3,
+            "expansion": 4,
+            "width": 1.0,
+            "routing": "equalised",
+            "conditional_from": 1,
+        },
+    }
+    for part, values in newer.items():
+        for name in values:
+            record[part].pop(name, None)
+    records.save_record(tmp_path, record)
     records.save_epochs(tmp_path, rows)
     run = records.load_run(tmp_path)
-    assert run.record["recipe"]["averaging_decay"] == 0.0
-    assert run.record["network"]["width"] == 1.0 and run.record["network"]["num_classes"] == 10
+    for part, values in newer.items():
+        assert {name: run.record[part][name] for name in values} == values
+    assert "averaging_decay" not in run.record["recipe"]
+    assert run.recipe == Recipe(**run.record["recipe"]) and run.spec.reduction == 4
 
 
-def test_committed_records_are_whole():
-    results = Path(__file__).parents[1] / "results"
-    for path in results.glob("*/*/record.json"):
-        assert records.load_run(path.parent).record["complete"]
+def test_committed_records_are_as_their_commit_wrote_them():
+    paths = sorted(PROJECT.glob("results/*/*/record.json"))
+    assert paths
+    for path in paths:
+        run, written = records.load_run(path.parent), json.loads(path.read_text())
+        assert run.record["complete"]
+        for part in ("recipe", "network"):
+            # Nothing but the fields that came later is new, and no value is another.
+            known = {name: value for name, value in run.record[part].items() if name in written[part]}
+            gone = {"averaging_decay": 0.0, "batch_norm": "synchronised"}
+            assert known == {name: v for name, v in written[part].items() if gone.get(name, ...) != v}
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path):
     make_run(tmp_path / "run")
     (tmp_path / "run" / "epochs.csv").unlink()
     with pytest.raises(UserError, match="epochs.csv is missing"):
@@ -193,6 +229,29 @@ def test_weights_read_back_within_half_precision(tmp_path):
     torch.testing.assert_close(loaded["variance"], state["variance"], rtol=0, atol=0)
 
 
+def test_trained_network_is_read_back_and_what_does_not_fit_is_one_line(tmp_path):
+    network = Network.of(SPEC)
+    records.save_weights(tmp_path, network.state_dict())
+    run = Run(tmp_path, {"block": "se", "network": SPEC.sizes()}, {})
+    loaded = load_trained(run, CPU)
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], value, rtol=1e-3, atol=1e-7)
+    path = tmp_path / records.WEIGHTS
+    whole = path.read_bytes()
+    state = load_file(path)
+    del state["stages.0.0.0.weight"]
+    save_file(state, path)
+    with pytest.raises(UserError, match="does not hold the weights of this code's network") as error:
+        load_trained(run, CPU)
+    assert "\n" not in str(error.value)
+    path.write_bytes(whole[:-100])
+    with pytest.raises(UserError, match="weights.safetensors is damaged"):
+        load_weights(tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match="weights.safetensors is missing"):
+        load_weights(tmp_path)
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
@@ -200,14 +259,14 @@ def test_weights_read_back_within_half_precision(tmp_path):
         ({"recipe": {"epochs": 9}}, "holds a run with recipe epochs 8, not 9"),
     ],
 )
-def test_another_run_in_the_folder_is_refused_by_what_differs(tmp_path, change, words):
+def test_other_run_in_the_folder_is_refused_by_what_differs(tmp_path, change, words):
     found = {"profile": "p", "block": "se", "seed": 0, "recipe": {"epochs": 8}, "network": {}, "dataset": {}}
     records.require_same_run(tmp_path, found, found)
     with pytest.raises(UserError, match=words):
         records.require_same_run(tmp_path, found, found | change)
 
 
-def test_a_loss_that_is_vast_but_finite_can_be_read(tmp_path):
+def test_vast_but_finite_loss_can_be_read(tmp_path):
     record, rows = example()
     rows[1]["val_loss"] = 3e32
     records.save_record(tmp_path, record)

@@ -43,7 +43,7 @@ def test_processor_has_bfloat16_by_its_instructions(found, fast, monkeypatch):
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    """The folder that a copy of the package lies in, as far as `commit` and `code_digest` look."""
+    """The folder that a copy of the package lies in, as far as `commit` looks."""
     shutil.copytree(
         runtime.PACKAGE, tmp_path / "work" / "xnnlib", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -98,59 +98,6 @@ def test_repository_around_the_code_that_does_not_track_it_is_not_its_own(copy):
         git(copy, "add", ".gitignore")
         git(copy, "commit", "-q", "-m", "theirs")
         assert runtime.commit() == "unknown"
-
-
-def digest():
-    runtime.code_digest.cache_clear()
-    return runtime.code_digest()
-
-
-@pytest.fixture(autouse=True)
-def forget_digest():
-    yield
-    runtime.code_digest.cache_clear()
-
-
-def edit(path, old, new):
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-def test_code_digest_leaves_out_comments_docstrings_and_layout(copy):
-    before = digest()
-    model = copy / "xnnlib" / "model.py"
-    edit(model, '"""The network', '"""Another text about the network')
-    edit(
-        model,
-        "        hidden = max(1, channels // reduction)",
-        "        # Why.\n        hidden = max(1,\n channels // reduction)",
-    )
-    edit(model, '"""The global average pool', '"""Pool')
-    assert digest() == before
-
-
-@pytest.mark.parametrize(
-    "module, old, new",
-    [
-        ("model.py", "channels // reduction", "channels // reduction + 1"),
-        ("training.py", "label_smoothing=recipe.label_smoothing", "label_smoothing=0.0"),
-        ("data/augment.py", "import torch\n", "import torch\n\nchanged = 1\n"),
-        ("spec.py", "stride=2", "stride=1"),
-    ],
-)
-def test_code_digest_follows_the_code_that_training_imports(copy, module, old, new):
-    before = digest()
-    edit(copy / "xnnlib" / module, old, new)
-    assert digest() != before
-
-
-def test_code_digest_leaves_out_what_training_does_not_import(copy):
-    before = digest()
-    for module in ("report/tables.py", "complexity.py", "verify.py"):
-        with open(copy / "xnnlib" / module, "a") as file:
-            file.write("changed = True\n")
-    assert digest() == before
 
 
 def test_keeping_freed_memory_is_quiet_where_it_cannot_be_done(monkeypatch):

@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -7,12 +7,13 @@ import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from report_runs import example
 
-from xnnlib.data.sources import FILE_SOURCES
+from xnnlib import records
+from xnnlib.data.images import Dataset
 from xnnlib.errors import UserError
 from xnnlib.settings import (
     NAMES,
-    SOURCES,
     Settings,
     from_arguments,
     from_mapping,
@@ -20,13 +21,9 @@ from xnnlib.settings import (
     refuse_unknown,
     require_text,
 )
+from xnnlib.spec import BLOCKS, DATASETS, RECIPES, ROUTINGS
 
 PROJECT = Path(__file__).parents[1]
-PROFILES = sorted(
-    path
-    for path in (PROJECT / "profiles").glob("*.yaml")
-    if path.stem not in ("runs", "campaign", "campaign-small")
-)
 
 
 def parameters_cell() -> dict:
@@ -38,32 +35,8 @@ def parameters_cell() -> dict:
     return values
 
 
-def test_the_notebook_sets_every_parameter_and_no_other():
-    assert sorted(parameters_cell()) == sorted(NAMES)
-
-
-def test_the_notebook_s_values_become_settings():
-    values = parameters_cell() | {"block": "se", "epochs": 3}
-    asked = from_notebook(values)
-    assert asked == Settings(**values)
-    assert (asked.network.block, asked.routine.epochs) == ("se", 3)
-
-
-@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_each_profile_is_known_in_every_name(path):
-    assert from_mapping(yaml.safe_load(path.read_text(encoding="utf-8")), str(path)).profile == path.stem
-
-
-@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_a_profile_sets_what_the_notebook_would_set_otherwise(path):
-    """Or its data would be packed by the settings' defaults and trained on by the notebook's."""
-    own = {"profile", "run_dir", *yaml.safe_load(path.read_text(encoding="utf-8"))}
-    defaults = Settings()
-    assert {name for name, value in parameters_cell().items() if value != getattr(defaults, name)} <= own
-
-
-def test_the_data_sources_are_those_that_can_be_loaded():
-    assert SOURCES == ("shapes", *FILE_SOURCES)
+def test_notebook_s_parameters_are_the_settings_with_their_defaults():
+    assert parameters_cell() == Settings().model_dump()
 
 
 @pytest.mark.parametrize(
@@ -72,33 +45,39 @@ def test_the_data_sources_are_those_that_can_be_loaded():
         ({"epoch": 3}, "profiles/x.yaml: parameter 'epoch' is unknown; .* Did you mean 'epochs'?"),
         ({"epochs": "3"}, "epochs is '3'; it must be a whole number."),
         ({"epochs": 2.0}, "epochs is 2.0; it must be a whole number."),
-        ({"epochs": True}, "epochs is True; it must be a whole number."),
-        ({"epochs": None}, "epochs is None; it must be a whole number."),
-        ({"epochs": 0}, "epochs is 0; it must be at least 1, .*"),
-        ({"seed": 2**70}, f"seed is {2**70}; it must be at least 0, .*"),
-        ({"seed": -1}, "seed is -1; it must be at least 0, .*"),
-        ({"width": float("nan")}, "width is nan; it must be at least 0.05, .*"),
-        ({"width": float("inf")}, "width is inf; it must be at least 0.05, .*"),
+        ({"epochs": 0}, "epochs is 0; it must be at least 1."),
+        ({"seed": 2**70}, f"seed is {2**70}; it must be below .*"),
+        ({"width": float("nan")}, "width is nan; it must be a finite number."),
+        ({"width": 0.01}, "width is 0.01; it must be at least 0.05."),
         ({"hold_out": 1}, "hold_out is 1; it must be true or false."),
         ({"block": "SE"}, "block 'SE' is unknown; .*"),
         ({"dataset": "imagenet"}, "dataset 'imagenet' is unknown; .* Did you mean 'imagenet64'?"),
-        ({"recipe": "papers"}, "recipe 'papers' is unknown; .* Did you mean 'paper'?"),
-        ({"recipe_changes": "weight_decays=1"}, "recipe_changes 'weight_decays' is unknown; .*"),
-        ({"recipe_changes": "weight_decay=nan"}, "weight_decay is nan; it must be from 0 to 1."),
-        (
-            {"recipe_changes": "epochs=3"},
-            "recipe_changes sets epochs, which follows from the other parameters.",
-        ),
-        ({"recipe_changes": "momentum=2"}, "momentum is 2.0; it must be from 0 to 1."),
+        ({"routing": "freeze"}, "routing 'freeze' is unknown; .* Did you mean 'frozen'?"),
+        ({"conditional_from": 9}, "conditional_from is 9; it must be at most 5."),
+        ({"recipe_changes": {"weight_decays": 1}}, "recipe_changes: 'weight_decays' is unknown; .*"),
+        ({"recipe_changes": {"weight_decay": float("nan")}}, "recipe_changes: weight_decay is nan; .*"),
+        ({"recipe_changes": {"momentum": 2}}, "recipe_changes: momentum is 2; it must be at most 1."),
+        ({"recipe_changes": {"epochs": 3}}, "recipe_changes sets epochs, which follows from the other .*"),
+        ({"recipe_changes": "momentum=0.5"}, "recipe_changes is 'momentum=0.5'; it must be a mapping .*"),
+        ({"recipe_changes": "{momentum: 0.5"}, "recipe_changes is '{momentum: 0.5'; it must be a mapping .*"),
         ({"filter_size": 4}, "filter_size is 4; it must be odd."),
-        ([1], "profiles/x.yaml is no list of .*"),
-        (None, "profiles/x.yaml is no list of .*"),
+        ({"profile": "mine\n"}, r"profile is 'mine\\n'; it must be one line of printable text .*"),
+        ({"profile": " mine"}, "profile is ' mine'; it must be one line .*"),
+        ({"profile": "a\u2028b"}, "profile is .*; it must be one line .*"),
+        ({"run_dir": ""}, "run_dir is ''; it must be one line .*"),
+        ({"run_dir": "a\0b"}, "run_dir is .*; it must be one line .*"),
+        ({2: 3}, "profiles/x.yaml: parameter '2' is unknown; .*"),
+        ([1], "profiles/x.yaml: it is no list of .*"),
+        (None, "profiles/x.yaml: it is no list of .*"),
     ],
-    ids=str,
+    ids=repr,
 )
-def test_what_cannot_be_is_one_line(values, line):
-    with pytest.raises(UserError, match=f"^{line}$".replace("?$", "[?]$")):
+def test_impossible_profile_is_one_line(values, line):
+    if not line.startswith("profiles"):
+        line = f"profiles/x.yaml: {line}"
+    with pytest.raises(UserError, match=f"^{line}$".replace("?$", "[?]$")) as error:
         from_mapping(values, "profiles/x.yaml")
+    assert "\n" not in str(error.value)
 
 
 ANYTHING = st.one_of(
@@ -108,6 +87,7 @@ ANYTHING = st.one_of(
     st.floats(),
     st.text(max_size=20),
     st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=8), st.integers(), max_size=2),
 )
 
 
@@ -116,38 +96,117 @@ ANYTHING = st.one_of(
 def test_any_profile_is_taken_as_it_is_or_refused(values):
     try:
         asked = from_mapping(values, "profile")
-    except UserError:
+    except UserError as error:
+        assert "\n" not in str(error)
         return
+    if values.get("recipe_changes") == "":  # as older records say that nothing was changed
+        values = values | {"recipe_changes": {}}
     assert all(getattr(asked, name) == value for name, value in values.items())
 
 
-def test_a_parameter_that_papermill_adds_and_nobody_knows_is_refused():
-    injected = '# Parameters\nepochs = 3\nrun_dir = "a = b"\nlearning_rate = 1\n'
-    with pytest.raises(UserError, match="parameter 'learning_rate' is unknown"):
-        refuse_unknown({"In": ["", "profile = 1", injected]}, NAMES)
-    refuse_unknown({"In": ["learning_rate = 1"]}, NAMES)
+COUNTS = st.integers(0, 3) | st.integers(-(2**64), 2**64)
+NUMBERS = st.floats(0, 1) | st.floats() | st.integers(-1, 10)
+VALUES = {
+    "profile": st.text(max_size=6) | st.sampled_from(["mine", "mine\n", "naïve 犬", "1_2"]),
+    "block": st.sampled_from(BLOCKS),
+    "recipe": st.sampled_from(list(RECIPES)),
+    "recipe_changes": st.dictionaries(
+        st.sampled_from(list(RECIPES["paper"].__dataclass_fields__)),
+        NUMBERS | st.sampled_from(["epoch", "filters", "float32"]),
+        max_size=2,
+    ),
+    "dataset": st.sampled_from(DATASETS),
+    "data_root": st.text(max_size=4),
+    "run_dir": st.text(max_size=4),
+    "routing": st.sampled_from(ROUTINGS),
+    "hold_out": st.booleans(),
+    "width": NUMBERS,
+    "checkpoint_seconds": NUMBERS,
+}
+VALUES |= {name: COUNTS for name in NAMES if name not in VALUES}
 
 
-def test_a_drawing_notebook_takes_its_own_parameters_and_no_other():
-    require_text({"In": ['# Parameters\nfigures_dir = "x"'], "figures_dir": "x"}, "figures_dir")
+@hypothesis_settings(derandomize=True, deadline=None, max_examples=400)
+@given(st.lists(st.sampled_from(NAMES), max_size=4, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: VALUES[name] for name in names})
+))  # fmt: skip
+def test_whatever_settings_accept_the_record_accepts(tmp_path_factory, values):
+    """A run is not lost to a value that only its own record, when it has ended, refuses."""
+    try:
+        asked = Settings(**values)
+    except UserError:
+        return
+    data = Dataset(asked.dataset, ["a"] * min(asked.num_classes, 9), range(80), range(40), "f" * 64)
+    record, rows = example()
+    record |= records.identity(
+        asked.network, asked.routine, data, asked.seed, asked.profile, asked.recorded()
+    )
+    folder = tmp_path_factory.mktemp("run")
+    records.save_record(folder, record)
+    records.save_epochs(folder, rows)
+    run = records.load_run(folder)
+    assert (run.spec.sizes(), run.recipe) == (asked.network.sizes(), asked.routine)
+    records.require_same_run(folder, run.record, record)
+
+
+CHANGES = {"label_smoothing": 0.1, "warmup_epochs": 1}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        lambda: Settings(recipe_changes=CHANGES),
+        lambda: from_mapping(yaml.safe_load("recipe_changes: {label_smoothing: 0.1, warmup_epochs: 1}"), "x"),
+        # papermill hands -p on as text, and -y as it is.
+        lambda: from_notebook(parameters_cell() | {"recipe_changes": json.dumps(CHANGES)}),
+        lambda: from_notebook(parameters_cell() | {"recipe_changes": CHANGES}),
+        lambda: from_arguments(
+            ["--run-dir=x", "--recipe-changes={label_smoothing: 0.1, warmup_epochs: 1}"], "", ""
+        ),
+    ],
+    ids=["python", "profile", "papermill -p", "papermill -y", "command line"],
+)
+def test_recipe_is_changed_by_name_after_it_is_scaled(settings):
+    asked, plain = settings(), Settings()
+    assert (asked.routine.label_smoothing, asked.routine.warmup_epochs) == (0.1, 1.0)
+    assert asked.routine.peak_learning_rate == plain.routine.peak_learning_rate
+    assert asked.recorded()["recipe_changes"] == CHANGES
+
+
+@pytest.mark.parametrize("given, meant", [("true", True), ("False", False), (True, True)])
+def test_flag_is_understood_as_papermill_gives_it(given, meant):
+    assert from_notebook(parameters_cell() | {"hold_out": given}).hold_out is meant
+
+
+@pytest.mark.parametrize("value", [1e-3, "text", [1], None])
+def test_unknown_parameter_of_the_notebook_is_refused(value):
+    imports = {"json": json, "Path": Path, "chain": chain, "parameters_cell": parameters_cell}
+    own = {"In": [""], "Out": {}, "exit": 1, "quit": 1, "open": open, "get_ipython": print, "_i1": ""}
+    refuse_unknown(parameters_cell() | imports | own, NAMES)
+    with pytest.raises(UserError, match="parameter 'learning_rate' is unknown; choose one of profile, "):
+        from_notebook(parameters_cell() | imports | own | {"learning_rate": value})
+
+
+def test_drawing_notebook_takes_its_own_parameters_and_no_other():
+    require_text({"In": [], "figures_dir": "x"}, "figures_dir")
     with pytest.raises(UserError, match="parameter 'figure_dir' is unknown; .* Did you mean 'figures_dir'?"):
-        require_text({"In": ['# Parameters\nfigure_dir = "x"'], "figures_dir": "figures"}, "figures_dir")
+        require_text({"figure_dir": "x", "figures_dir": "figures"}, "figures_dir")
     with pytest.raises(UserError, match="figures_dir is 3; it must be text."):
-        require_text({"In": ["# Parameters\nfigures_dir = 3"], "figures_dir": 3}, "figures_dir")
+        require_text({"figures_dir": 3}, "figures_dir")
 
 
-def test_the_command_line_asks_for_the_same_as_the_settings():
-    asked = Settings(block="se", hold_out=True, data_root="-odd name", width=0.75, devices=2, run_dir="x")
-    again = from_arguments(asked.arguments(), "train", "")
-    assert again == replace(asked, devices=1)
+def test_command_line_asks_for_the_same_as_the_settings():
+    values = {"block": "se", "data_root": "-odd name", "width": 0.75, "seed": 3, "run_dir": "x"}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+    assert from_arguments([*options, "--hold-out"], "", "") == Settings(hold_out=True, **values)
 
 
-def test_an_option_that_nobody_knows_is_refused():
+def test_unknown_option_is_refused():
     with pytest.raises(UserError, match="option '--epoch' is unknown; .* Did you mean '--epochs'?"):
         from_arguments(["--run-dir", "x", "--epoch=3"], "train", "")
 
 
-def test_the_record_gets_every_setting_but_the_places():
-    asked = Settings(data_root="/data", run_dir="/runs/x")
-    assert set(asked.recorded()) == set(NAMES) - {"data_root", "run_dir", "devices"}
-    assert "/" not in json.dumps(asked.recorded())
+def test_record_gets_every_setting_but_the_places():
+    recorded = Settings(data_root="/data", run_dir="/runs/x").recorded()
+    assert set(recorded) == set(NAMES) - {"data_root", "run_dir"}
+    assert "/" not in json.dumps(recorded)

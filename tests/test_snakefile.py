@@ -9,10 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from draw_graph import FOLDER, NAME, draw, rule_graph
 from tiny_project import environment, leave_runs, make_project
-
-from xnnlib.report.style import saved_digest
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = {"standard", "se", "se_cond"}
@@ -143,14 +140,6 @@ def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, kill
     assert status == 0 and "se" in made
     assert not _processes(session)
     assert (project / "_build/quick/_build/html/index.html").exists()
-
-
-def test_the_books_graph_is_that_of_the_snakefile(project, monkeypatch):
-    for name, value in environment(project).items():
-        monkeypatch.setenv(name, value)
-    figure = draw(rule_graph(project))
-    for kind in ("svg", "pdf"):
-        assert saved_digest(ROOT / FOLDER / f"{NAME}.{kind}") == figure.data_digest, "draw it with: make dag"
 
 
 def wait_for(condition) -> None:

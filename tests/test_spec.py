@@ -77,6 +77,11 @@ def test_impossible_network_is_one_line(sizes, line):
         NetworkSpec(**sizes)
 
 
+def test_value_given_by_position_is_named():
+    with pytest.raises(UserError, match="^num_classes is 0;"):
+        NetworkSpec("se", 0)
+
+
 @pytest.mark.parametrize(
     "values, line",
     [
@@ -115,8 +120,3 @@ def test_impossible_budget_is_refused(budget):
 def test_reference_peak_of_block_b_is_lower():
     peaks = {block: recipe_for("reference", block).peak_learning_rate for block in BLOCKS}
     assert peaks == {"standard": 0.2, "se": 0.15, "se_cond": 0.2}
-
-
-def test_unknown_recipe_names_the_nearest():
-    with pytest.raises(UserError, match="Did you mean 'paper'"):
-        recipe_for("papr", "se")

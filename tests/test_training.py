@@ -1,66 +1,221 @@
-import csv
+"""One step, one epoch and a whole run, against torch's own schedulers and a plain loop."""
+
 import json
-import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+from tiny_run import ARGUMENTS, CPU, RECIPE, SPEC, at_step, result
+from torch import nn, optim
+from torch.nn import functional as F
 
-from xnnlib import epochs, records, runtime, training
-from xnnlib.data import load_dataset
-from xnnlib.errors import UserError
-from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec
+from xnnlib import parallel, records, runtime, training
+from xnnlib.checkpoint import TrainingState
+from xnnlib.data import train_batches
+from xnnlib.errors import Diverged, UserError
+from xnnlib.model import CondConv2d, Network
+from xnnlib.settings import Settings
+from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec, Recipe
+from xnnlib.training import evaluate, fit, learning_rate, make_optimizer, train_epoch, train_step
 
-CPU = torch.device("cpu")
-RECIPE = RECIPES["paper"].scaled(epochs=2, batch_size=8, crop=16)
+REFERENCE = RECIPES["reference"]
 
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    cache = tmp_path_factory.mktemp("cache")
-    return load_dataset("shapes", num_classes=3, train_images=24, val_images=9, size=18, cache_dir=cache)
-
-
-def spec(block):
-    return NetworkSpec(block, num_classes=3)
+# The learning rate and the optimiser
 
 
-def without_times(run_dir):
-    record = json.loads((run_dir / "record.json").read_text())
-    for name in ("started", "train_seconds", "images_per_second"):
-        del record[name]
-    rows = list(csv.DictReader((run_dir / "epochs.csv").open()))
-    for row in rows:
-        del row["seconds"]
-    return record, rows, (run_dir / "weights.safetensors").read_bytes()
+def test_learning_rate_has_the_paper_s_values():
+    values = [learning_rate(REFERENCE, epoch) for epoch in (0, 5, 30, 55)]
+    assert values == pytest.approx([0.002, 0.2, (0.2 + 0.0002) / 2, 0.0002])
+    assert learning_rate(REFERENCE, 4.9) == learning_rate(REFERENCE, 4)
+    assert learning_rate(replace(REFERENCE, learning_rate_set="step"), 2.5) == pytest.approx(0.101)
+
+
+def test_learning_rate_of_every_epoch_is_torch_s():
+    optimizer = optim.SGD(nn.Linear(1, 1).parameters(), lr=0.2)
+    warmup = optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=5)
+    cosine = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50, eta_min=0.0002)
+    schedule = optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], milestones=[5])
+    for epoch in range(55):
+        assert learning_rate(REFERENCE, epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6)
+        optimizer.step()
+        schedule.step()
+
+
+def test_weight_decay_is_on_all_parameters_or_on_filters_alone():
+    network = Network("se", 3, width=0.25)
+    (group,) = make_optimizer(network, Recipe("r")).param_groups
+    assert len(group["params"]) == len(list(network.parameters())) and group["weight_decay"] == 5e-5
+    decayed, free = make_optimizer(network, Recipe("r", weight_decay_on="filters")).param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (5e-5, 0)
+    names = {id(weight): name for name, weight in network.named_parameters()}
+    assert all(weight.ndim > 1 for weight in decayed["params"])
+    assert all(names[id(weight)].endswith(("bias", "1.weight")) for weight in free["params"])
+    assert len(decayed["params"]) + len(free["params"]) == len(names)
+
+
+@pytest.mark.parametrize("routing", ["equalised", "shared", "frozen"])
+def test_routing_has_its_own_learning_rate(dataset, routing, monkeypatch):
+    """After one plain step each weight has moved by its gradient times its rate."""
+    recipe = replace(RECIPE, routing_learning_rate=5.0, momentum=0.0, weight_decay=0.0)
+    network = Network("se_cond", 3, width=0.25, routing=routing).double()
+    monkeypatch.setattr(training, "logits_of", lambda network, images, *_: network(images.double()))
+    before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    state = TrainingState(network, make_optimizer(network, recipe), 0, CPU)
+    train_epoch(network, dataset.train.select(torch.arange(8)), state, recipe, CPU)
+    rate, routed = learning_rate(recipe, 0), 0
+    for name, weight in network.named_parameters():
+        factor = 1.0
+        if "routing" in name:
+            routed += 1
+            factor = 5.0
+        if weight.grad is None:
+            assert routing == "frozen" and "routing" in name and torch.equal(weight, before[name])
+        else:
+            torch.testing.assert_close(weight, before[name] - rate * factor * weight.grad, msg=name)
+    assert routed == len([m for m in network.modules() if isinstance(m, CondConv2d)]) // (
+        3 if routing == "shared" else 1
+    )
+
+
+# An epoch and an evaluation
+
+
+def make_state(network, seed=0, **sgd):
+    optimizer = optim.SGD(network.parameters(), **({"lr": 0} | sgd))
+    optimizer.param_groups[0]["rate"] = 1.0
+    return TrainingState(network, optimizer, seed, CPU)
+
+
+def test_one_epoch_equals_a_plain_loop_over_torch_s_own_optimiser(dataset, monkeypatch):
+    recipe = replace(REFERENCE.scaled(epochs=11, batch_size=8, crop=16), label_smoothing=0.1)
+    sgd = {"lr": 1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
+    networks = [Network("standard", 3, width=0.25).double() for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    state, epoch = make_state(networks[0], seed=7, **sgd), 4
+    state.rows = [{}] * epoch
+    monkeypatch.setattr(training, "logits_of", lambda network, images, *_: network(images.double()))
+    train_epoch(networks[0], dataset.train, state, recipe, CPU)
+
+    optimizer = optim.SGD(networks[1].parameters(), **sgd)
+    optimizer.param_groups[0]["lr"] = learning_rate(recipe, epoch)
+    losses, hits = [], []
+    for images, labels in train_batches(dataset.train, 8, 16, torch.Generator().manual_seed(7), CPU):
+        logits = networks[1].train()(images.double())
+        loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        hits.append((logits.argmax(1) == labels).double().mean().item())
+    assert state.sums.mean_loss() == pytest.approx(sum(losses) / 3, rel=1e-6)
+    assert state.sums.top1() == pytest.approx(100 * sum(hits) / 3)
+    for mine, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-12)
+
+
+def test_each_rank_takes_its_rows_of_every_batch(dataset, monkeypatch):
+    def labels_of(rank, world_size):
+        seen = []
+
+        def step(network, images, labels, *_):
+            seen.append(labels)
+            return torch.zeros(()), torch.zeros(len(labels), 3)
+
+        monkeypatch.setattr(training, "train_step", step)
+        monkeypatch.setattr(parallel, "shard", lambda: {"rank": rank, "world_size": world_size})
+        network = nn.Linear(1, 1)
+        train_epoch(network, dataset.train, make_state(network, seed=3), RECIPE, CPU)
+        return torch.stack(seen)
+
+    assert torch.equal(torch.cat([labels_of(0, 2), labels_of(1, 2)], dim=1), labels_of(0, 1))
+
+
+def test_evaluation_counts_every_image_whatever_the_batch(dataset):
+    network = Network("standard", 3, width=0.25)
+    whole = evaluate(network, dataset.val, RECIPES["paper"].scaled(1, 9, 16), CPU)
+    parts = evaluate(network, dataset.val, RECIPES["paper"].scaled(1, 4, 16), CPU)
+    assert parts == pytest.approx(whole)
+    logits = training.predict(network, dataset.val, RECIPES["paper"].scaled(1, 4, 16), CPU)
+    assert 100 * (logits.argmax(1) == dataset.val.labels).float().mean() == pytest.approx(whole[1])
+
+
+def test_first_step_whose_loss_is_not_finite_is_known(dataset, monkeypatch):
+    losses = iter([1.0, float("nan"), 1.0])
+    monkeypatch.setattr(training.F, "cross_entropy", lambda logits, *_, **__: logits.sum() * 0 + next(losses))
+    network, seen = Network("standard", 3, width=0.25), []
+    state = make_state(network)
+    train_epoch(
+        network, dataset.train, state, RECIPE, CPU, lambda: seen.append(state.sums.first_not_finite())
+    )
+    assert seen == [None, 1, 1]
+
+
+@pytest.mark.slow
+def test_compiled_network_trains_as_the_plain_one(monkeypatch):
+    # Traced and differentiated as for a GPU, but run as it is: no C++ to compile for seconds.
+    compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, options: compile(network, backend="aot_eager"))
+    recipe = replace(RECIPE, batch_size=4, precision="float32")
+    networks = [Network("se_cond", 3, width=0.25) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    fast, seconds = runtime.compile_network(networks[1], recipe, CPU)
+    assert seconds > 0
+    for name, value in networks[1].state_dict().items():
+        assert torch.equal(value, networks[0].state_dict()[name]), f"compiling changed {name}"
+    assert all(weights.grad is None for weights in networks[1].parameters())
+    images = torch.randn(4, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    for network, trained in zip(networks, (networks[0], fast), strict=True):
+        optimizer = make_optimizer(network, recipe)
+        for _ in range(2):
+            train_step(trained.train(), images, torch.tensor([0, 1, 2, 0]), optimizer, recipe, CPU)
+    for name, value in networks[1].state_dict().items():
+        torch.testing.assert_close(value, networks[0].state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_network_that_does_not_compile_trains_as_it_is(monkeypatch, capsys):
+    known = torch.compile
+
+    def fails(network, options):
+        known(network, options=options)  # refuses an option that it does not know
+        raise RuntimeError("no compiler\nhere")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    network = Network("standard", 3, width=0.25)
+    assert runtime.compiled(network, RECIPE, torch.device("cuda")) == (network, 0.0)
+    assert capsys.readouterr().err == "warning: not compiled, trains slower: no compiler\n"
+    assert runtime.compiled(network, RECIPE, CPU) == (network, 0.0)
+    assert capsys.readouterr().err == ""
+
+
+# A run
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_the_same_seed_gives_the_same_record_twice(dataset, block, tmp_path):
-    for name in ("first", "second"):
-        training.fit(spec(block), dataset, RECIPE, tmp_path / name, device=CPU)
-    assert without_times(tmp_path / "first") == without_times(tmp_path / "second")
-    training.fit(spec(block), dataset, RECIPE, tmp_path / "third", seed=1, device=CPU)
-    assert without_times(tmp_path / "first")[1] != without_times(tmp_path / "third")[1]
+def test_same_seed_gives_the_same_run_and_another_seed_another(dataset, block, tmp_path):
+    spec = NetworkSpec(block, num_classes=3, width=0.25)
+    for name, seed in (("first", 0), ("second", 0), ("third", 1)):
+        fit(spec, dataset, RECIPE, tmp_path / name, seed, device=CPU)
+    assert result(tmp_path / "first") == result(tmp_path / "second")
+    assert result(tmp_path / "first")[1] != result(tmp_path / "third")[1]
 
 
-def test_a_complete_run_is_not_trained_again(dataset, tmp_path, monkeypatch):
-    first = training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", device=CPU)
+def test_complete_run_is_not_trained_again(dataset, tmp_path, monkeypatch):
+    first = fit(SPEC, dataset, RECIPE, tmp_path / "p" / "se-seed0", profile="p", device=CPU)
+    assert records.load_runs(tmp_path, "p") == [first]
     monkeypatch.setattr(training, "Trainer", None)
-    assert training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", device=CPU) == first
+    assert fit(SPEC, dataset, RECIPE, first.path, profile="p", device=CPU) == first
     with pytest.raises(UserError, match="holds a run with seed 0, not 5"):
-        training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", seed=5, device=CPU)
+        fit(SPEC, dataset, RECIPE, first.path, seed=5, profile="p", device=CPU)
 
 
-def test_a_run_folder_holds_the_whole_story(dataset, tmp_path):
-    run = training.fit(spec("se_cond"), dataset, RECIPE, tmp_path / "run", profile="quick", device=CPU)
-    assert sorted(path.name for path in run.path.iterdir()) == [
-        ".lock",
-        "epochs.csv",
-        "record.json",
-        "weights.safetensors",
-    ]
+def test_run_folder_without_parameters_holds_the_whole_story(dataset, tmp_path):
+    spec = NetworkSpec("se_cond", 3, width=0.25)
+    run = fit(spec, dataset, RECIPE, tmp_path / "run", profile="quick", device=CPU)
+    files = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
+    assert files == {"epochs.csv", "record.json", "weights.safetensors"}
     record = run.record
-    assert record["profile"] == "quick" and record["block"] == "se_cond" and record["complete"] is True
+    assert (record["profile"], record["block"], record["complete"]) == ("quick", "se_cond", True)
+    assert record["parameters"] == {} and run.spec.sizes() == spec.sizes()
     assert record["dataset"] == {
         "name": "shapes",
         "num_classes": 3,
@@ -71,58 +226,104 @@ def test_a_run_folder_holds_the_whole_story(dataset, tmp_path):
     assert record["last"]["top1"] == run.epochs["val_top1"][-1]
     assert record["best"]["top1"] == max(run.epochs["val_top1"])
     assert run.epochs["epoch"] == [1, 2]
+    assert record["code"] == runtime.code_digest()
     assert record["device"]["type"] == "cpu" and record["versions"]["torch"] == torch.__version__
+    loss, top1 = evaluate(records.load_trained(run, CPU), dataset.val, run.recipe, CPU)
+    assert loss == pytest.approx(record["last"]["loss"], rel=1e-2)
+    assert round(top1, 4) == record["last"]["top1"]
 
 
 @pytest.mark.parametrize("there, ran", [(True, "bfloat16"), (False, "float32")])
-def test_the_record_names_the_precision_that_the_device_has(there, ran, dataset, tmp_path, monkeypatch):
+def test_record_names_the_precision_that_the_device_has(there, ran, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "has_bfloat16", lambda device: there)
-    run = training.fit(spec("standard"), dataset, RECIPE, tmp_path / "run", device=CPU)
+    run = fit(SPEC, dataset, RECIPE, tmp_path / "run", device=CPU)
     assert run.record["recipe"]["precision"] == ran
 
 
-def test_the_saved_weights_give_the_recorded_accuracy(dataset, tmp_path):
-    run = training.fit(spec("se_cond"), dataset, RECIPE, tmp_path / "run", device=CPU)
-    loss, top1 = epochs.evaluate(training.load_trained(run, CPU), dataset.val, RECIPE, CPU)
-    assert loss == pytest.approx(run.record["last"]["loss"], rel=1e-2)
-    assert round(top1, 4) == run.record["last"]["top1"]
+def test_slow_run_has_a_speed_that_can_be_read(dataset, tmp_path, monkeypatch):
+    def wait():
+        clock = training.time.perf_counter
+        monkeypatch.setattr(training.time, "perf_counter", lambda: clock() + 1e6)
+
+    at_step(monkeypatch, 1, 2, wait)
+    run = fit(SPEC, dataset, RECIPE, tmp_path / "run", device=CPU)
+    assert 0 < run.record["images_per_second"] < 0.05
 
 
-def test_weights_that_do_not_fit_are_one_line(dataset, tmp_path):
-    run = training.fit(spec("se"), dataset, RECIPE, tmp_path / "run", device=CPU)
-    weights = run.path / "weights.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-100])
-    with pytest.raises(UserError, match="weights.safetensors is damaged"):
-        training.load_trained(run, CPU)
-    other = training.fit(spec("standard"), dataset, RECIPE, tmp_path / "other", device=CPU)
-    weights.write_bytes((other.path / "weights.safetensors").read_bytes())
-    with pytest.raises(UserError, match="does not hold the weights of this code's network") as error:
-        training.load_trained(run, CPU)
-    assert "\n" not in str(error.value)
-
-
-def test_the_command_line_trains_and_explains(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("XNNLIB_CACHE", str(tmp_path / "cache"))
-    tiny = ["--num-classes", "2", "--train-images", "8", "--val-images", "4", "--crop", "16"]
-    tiny += ["--epochs", "1", "--batch-size", "4", "--run-dir", str(tmp_path / "run")]
-    assert training.main([*tiny]) == 0
-    assert "after epoch 1" in capsys.readouterr().out
-    shutil.rmtree(tmp_path / "run")
-    assert training.main([*tiny, "--block", "squeeze"]) == 2
-    assert capsys.readouterr().err == (
-        "error: block 'squeeze' is unknown; choose one of standard, se, se_cond.\n"
-    )
+@pytest.mark.parametrize(
+    "asked, line",
+    [
+        ({"profile": "mine\n"}, r"profile is 'mine\\n'; it must be one line of printable text .*"),
+        ({"profile": ""}, "profile is ''; it must be one line .*"),
+        ({"seed": -1}, "seed is -1; it must be at least 0."),
+        ({"seed": 2**63}, f"seed is {2**63}; it must be below .*"),
+        ({"parameters": {"x": {1, 2}}}, "parameters cannot be written into the record .*"),
+        ({"parameters": [1]}, r"parameters is \[1\]; it must be a mapping of name: value."),
+        ({"name": "my\ndata"}, r"dataset.name is 'my\\ndata'; it must be one line .*"),
+        ({"fingerprint": ""}, "dataset.fingerprint is ''; it must be one line .*"),
+    ],
+    ids=str,
+)
+def test_fit_refuses_before_any_work_what_its_record_could_not_hold(dataset, tmp_path, asked, line):
+    data = replace(dataset, **{name: asked.pop(name) for name in ("name", "fingerprint") if name in asked})
+    with pytest.raises(UserError, match=f"^{line}$"):
+        fit(SPEC, data, RECIPE, tmp_path / "run", device=CPU, **asked)
     assert not (tmp_path / "run").exists()
 
 
-def test_records_read_by_the_library_are_the_files_of_the_run(dataset, tmp_path):
-    run = training.fit(
-        spec("standard"),
-        dataset,
-        RECIPE,
-        tmp_path / "p" / "standard-seed0",
-        profile="p",
-        device=CPU,
-    )
-    assert records.load_runs(tmp_path, "p") == [run]
+def test_classes_of_network_and_data_must_agree(dataset, tmp_path):
+    with pytest.raises(UserError, match="num_classes is 4, but the data has 3 classes"):
+        fit(replace(SPEC, num_classes=4), dataset, RECIPE, tmp_path / "run")
+
+
+DIVERGED = (
+    r"diverged: the loss was not finite at epoch 2, step 2 of 3, learning rate 0\.00\d+ \(last good "
+    r"checkpoint: epoch 2, step 1\); train with a lower learning rate in another run_dir"
+)
+
+
+def test_loss_that_is_not_finite_stops_the_run_and_is_recorded(dataset, tmp_path, monkeypatch):
+    nan = torch.full((8, 3), float("nan"))
+
+    def fail():
+        monkeypatch.setattr(training, "logits_of", lambda network, *_: next(network.parameters()).sum() * nan)
+
+    run = tmp_path / "p" / "run"
+    at_step(monkeypatch, 2, 1, fail)
+    with pytest.raises(Diverged, match=DIVERGED):
+        fit(SPEC, dataset, RECIPE, run, profile="p", device=CPU, checkpoint_seconds=0)
+    record = json.loads((run / "record.json").read_text())
+    assert record["complete"] is False and not (run / "weights.safetensors").exists()
+    assert {name: record["diverged"][name] for name in ("epoch", "step", "checkpoint")} == {
+        "epoch": 2,
+        "step": 2,
+        "checkpoint": {"epoch": 2, "step": 1},
+    }
+    with pytest.raises(Diverged, match=DIVERGED):
+        records.load_runs(tmp_path, "p")
+    with pytest.raises(Diverged, match=DIVERGED):
+        fit(SPEC, dataset, RECIPE, run, profile="p")
+
+
+def test_validation_loss_that_is_not_finite_counts_as_well(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "evaluate", lambda *_: (float("inf"), 0.0))
+    with pytest.raises(Diverged, match="not finite at epoch 1, step 3 of 3, .*last good checkpoint: none"):
+        fit(SPEC, dataset, RECIPE, tmp_path, device=CPU)
+
+
+def test_command_line_trains_and_explains(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XNNLIB_CACHE", str(tmp_path / "cache"))
+    asked = [*ARGUMENTS, "--epochs=1", "--recipe-changes={label_smoothing: 0.1}"]
+    assert training.main([*asked, f"--run-dir={tmp_path / 'run'}"]) == 0
+    assert "after epoch 1" in capsys.readouterr().out
+    run = records.load_run(tmp_path / "run")
+    again = Settings(run_dir="x", **run.record["parameters"])
+    assert (again.network, again.routine.label_smoothing) == (run.spec, 0.1)
+    refused = tmp_path / "refused"
+    assert training.main([*asked, "--block=squeeze", f"--run-dir={refused}"]) == 2
+    line = "error: block 'squeeze' is unknown; choose one of standard, se, se_cond.\n"
+    assert capsys.readouterr().err == line
+    assert training.main([*asked, "--profile=mine\n", f"--run-dir={refused}"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: profile is 'mine\\n'; it must be one line") and shown.out == ""
+    assert not refused.exists()

@@ -4,20 +4,43 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
-from xnnlib import verify
-from xnnlib.data import load_dataset
-from xnnlib.spec import NetworkSpec, recipe_for
-from xnnlib.training import fit
+from xnnlib import training, verify
+from xnnlib.data import load_images
+from xnnlib.settings import Settings
+from xnnlib.spec import NetworkSpec
+
+ASKED = {
+    "profile": "tiny",
+    "num_classes": 2,
+    "train_images": 20,
+    "val_images": 40,
+    "epochs": 1,
+    "batch_size": 10,
+    "crop": 16,
+    "width": 0.25,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """The folder of packed images."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XNNLIB_CACHE", str(folder))
+        yield folder
+
+
+def train(folder, **asked):
+    return training.train(Settings(**ASKED | asked, run_dir=str(folder)))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A profile of one tiny run with its checksums."""
     folder = tmp_path_factory.mktemp("results") / "tiny"
-    recipe = recipe_for("paper", "standard").scaled(1, 10, 16)
-    images = load_dataset("shapes", "", 2, 20, 40, size=recipe.resize, progress=False)
-    fit(NetworkSpec("standard", 2), images, recipe, folder / "standard-seed0", profile="tiny")
+    train(folder / "standard-seed0")
     verify.write_checksums(folder)
     return folder
 
@@ -27,14 +50,76 @@ def copy(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "results" / "tiny")
 
 
-def test_what_a_run_left_is_verified(trained, capsys):
+def make_folder(root):
+    """A folder data set whose classes are of unequal size, 23 and 11 for training."""
+    for split, sizes in (("train", (23, 11)), ("val", (6, 3))):
+        for name, size in zip("ab", sizes, strict=True):
+            for i in range(size):
+                path = root / split / name / f"{i:02}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (20, 24), (9 * i % 256, 80 * (name == "a"), i)).save(path)
+    return root
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"dataset": "folder", "train_images": 0, "val_images": 0},
+        {"dataset": "folder", "train_images": 0, "val_images": 0, "hold_out": True},
+        {"dataset": "folder", "train_images": 17, "val_images": 0},
+        {"hold_out": True},
+    ],
+    ids=str,
+)
+def test_run_is_verified_on_the_images_that_it_asked_for(asked, tmp_path, cache):
+    data = str(make_folder(tmp_path / "images"))
+    folder = tmp_path / "tiny"
+    run = train(folder / "standard-seed0", data_root=data, **asked)
+    packed = sorted(cache.iterdir())
+    assert verify.load_images_of(run, data).fingerprint == run.record["dataset"]["fingerprint"]
+    assert sorted(cache.iterdir()) == packed, "packed a second time"
+    verify.write_checksums(folder)
+    _, good = verify.verify(folder, data)
+    assert good
+
+
+def test_run_that_fit_was_given_no_parameters_for_is_verified(tmp_path):
+    images = load_images(Settings(**ASKED))
+    recipe = Settings(**ASKED).routine
+    spec = NetworkSpec("standard", 2, width=0.25)
+    training.fit(spec, images, recipe, tmp_path / "tiny" / "standard-seed0", profile="tiny")
+    verify.write_checksums(tmp_path / "tiny")
+    assert verify.main([str(tmp_path / "tiny")]) == 0
+
+
+def test_older_record_is_verified_by_what_it_says(copy):
+    def age(record):
+        for name in ("routing", "conditional_from"):
+            del record["parameters"][name], record["network"][name]
+        record["parameters"]["recipe_changes"] = ""
+        record["recipe"] |= {"averaging_decay": 0.0, "batch_norm": "synchronised"}
+        del record["code"], record["recipe"]["routing_learning_rate"]
+
+    edit_record(copy, age)
+    assert verify.main([str(copy)]) == 0
+
+
+@pytest.mark.parametrize("asked", [{"train_images": [1]}, {"num_classes": {}}, {"val_images": "many"}])
+def test_damaged_parameters_are_one_line(copy, asked, capsys):
+    edit_record(copy, lambda record: record["parameters"].update(asked))
+    assert verify.main([str(copy)]) == 2
+    shown = capsys.readouterr().err
+    assert f"error: {next(iter(asked))} is" in shown and "Traceback" not in shown
+
+
+def test_trained_run_is_verified(trained, capsys):
     assert verify.main([str(trained)]) == 0
     shown = capsys.readouterr().out
     assert "A: inverted residual" in shown and "ok" in shown and "All runs verified" in shown
 
 
 @pytest.mark.parametrize("name", ["record.json", "epochs.csv", "weights.safetensors"])
-def test_a_changed_file_fails(copy, name, capsys):
+def test_changed_file_fails(copy, name, capsys):
     path = copy / "standard-seed0" / name
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
@@ -46,7 +131,7 @@ def test_a_changed_file_fails(copy, name, capsys):
     assert f"{name}: changed" in shown.err and "FAILED" in shown.out and "NOT VERIFIED" in shown.out
 
 
-def test_a_missing_and_an_additional_file_fail(copy, capsys):
+def test_missing_and_additional_files_fail(copy, capsys):
     (copy / "standard-seed0" / "epochs.csv").rename(copy / "standard-seed0" / "other.csv")
     with pytest.raises(verify.UserError, match="damaged|missing|incomplete|train"):
         verify.verify(copy)
@@ -54,7 +139,7 @@ def test_a_missing_and_an_additional_file_fail(copy, capsys):
     assert problems == {"standard-seed0/epochs.csv": "missing", "standard-seed0/other.csv": "no checksum"}
 
 
-def test_a_device_without_bfloat16_evaluates_in_float32(copy, monkeypatch):
+def test_device_without_bfloat16_evaluates_in_float32(copy, monkeypatch):
     edit_record(copy, lambda record: record["recipe"].update(precision="bfloat16"))
     used, plain = [], verify.evaluate
     monkeypatch.setattr(verify, "evaluate", lambda *given: used.append(given[2].precision) or plain(*given))
@@ -72,13 +157,13 @@ def edit_record(copy, change):
     verify.write_checksums(copy)
 
 
-def test_an_accuracy_that_the_weights_do_not_reach_fails(copy, capsys):
+def test_accuracy_that_the_weights_do_not_reach_fails(copy, capsys):
     edit_record(copy, lambda record: record["last"].update(top1=record["last"]["top1"] - 25.0))
     assert verify.main([str(copy)]) == 1
     assert "points of top-1 off" in capsys.readouterr().out
 
 
-def test_a_loss_that_the_weights_do_not_reach_fails(copy, capsys):
+def test_loss_that_the_weights_do_not_reach_fails(copy, capsys):
     edit_record(copy, lambda record: record["last"].update(loss=record["last"]["loss"] + 0.02))
     assert verify.main([str(copy)]) == 1
     assert "of the loss off, 0.01 allowed" in capsys.readouterr().out
@@ -96,7 +181,7 @@ def test_a_loss_that_the_weights_do_not_reach_fails(copy, capsys):
         (50.0, float("nan"), 5000, False),
     ],
 )
-def test_the_verdict_is_by_accuracy_and_loss(top1, loss, images, good):
+def test_verdict_is_by_accuracy_and_loss(top1, loss, images, good):
     assert (verify.judge({"top1": 50.0, "loss": 1.0}, loss, top1, images) == "ok") == good
 
 
@@ -106,7 +191,7 @@ def test_other_data_fails(copy, capsys):
     assert "other data" in capsys.readouterr().out
 
 
-def test_a_run_that_ships_no_weights_is_said_to_ship_none(copy, capsys):
+def test_run_without_weights_is_said_to_ship_none(copy, capsys):
     (copy / "standard-seed0" / "weights.safetensors").unlink()
     assert verify.main([str(copy)]) == 1  # the checksums have them
     assert "weights.safetensors: missing" in capsys.readouterr().err

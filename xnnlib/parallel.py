@@ -63,8 +63,17 @@ def process_group() -> Iterator[None]:
     elif "OMP_NUM_THREADS" not in os.environ:
         # More threads than cores wait for each other: a step then takes ten times as long.
         torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["LOCAL_WORLD_SIZE"])))
-    # Long enough for rank 0 to pack a large data set while the others wait.
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(hours=6))
+    store, rank, size = next(dist.rendezvous("env://"))
+    # torchrun's store outlives a restart, and with it the addresses of processes that are gone: where they
+    # are read before they are replaced, gloo waits for them forever (pytorch issue 135712).
+    store = dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    dist.init_process_group(
+        "nccl" if torch.cuda.is_available() else "gloo",
+        store=store,
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(hours=6),  # long enough for rank 0 to pack a large data set while the others wait
+    )
     try:
         yield
     finally:

@@ -55,6 +55,15 @@ class _Device(_Checked):
     threads: PositiveInt | None = None
 
 
+class _Versions(_Checked):
+    """Of Python, torch and whatever else was recorded."""
+
+    __pydantic_extra__: dict[str, Line] = Field(init=False)
+
+    python: Line
+    torch: Line
+
+
 class _Last(_Checked):
     epoch: PositiveInt
     top1: Percent
@@ -109,8 +118,9 @@ class Record(Identity):
     """record.json of a run that has begun."""
 
     device: _Device
-    versions: dict[str, Line]
+    versions: _Versions
     commit: Line
+    code: Line | None = None
     complete: bool
     diverged: _Diverged | None = None
 

@@ -33,7 +33,7 @@ def _flag(value: object) -> object:
 
 def _mapping(value: object) -> object:
     try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
+        return (yaml.safe_load(value) or {}) if isinstance(value, str) else value
     except yaml.YAMLError:
         return value
 
@@ -81,7 +81,7 @@ class Settings(BaseModel):
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
         CHECKPOINT_SECONDS, description="between two checkpoints inside an epoch"
     )
-    run_dir: str = Field("results/custom/standard-seed0", description="the run folder to make or to resume")
+    run_dir: Line = Field("results/custom/standard-seed0", description="the run folder to make or to resume")
 
     def model_post_init(self, _) -> None:
         # Made here so that what is wrong with them is said before anything is loaded.
