@@ -21,6 +21,9 @@ UNIFORM = [(32, 32)] * 10
 RAGGED = [(32, 32 + 3 * k) if k % 2 else (32 + 5 * k, 32) for k in range(10)]
 
 
+BOTH = pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+
+
 def red(images):
     """The image numbers, from the normalised red channel."""
     return (images[:, 0] * 0.229 + 0.485) * 255
@@ -36,7 +39,7 @@ def joined(parts):
     return torch.cat(images), torch.cat(labels)
 
 
-@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+@BOTH
 def test_train_batches_hold_each_image_at_most_once_with_its_label(sizes):
     _, split = split_of(sizes)
     batches = epoch(split)
@@ -52,7 +55,7 @@ def test_train_batches_hold_each_image_at_most_once_with_its_label(sizes):
     assert len(labels.unique()) == 8 and labels.tolist() != sorted(labels.tolist())
 
 
-@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+@BOTH
 def test_generator_is_the_only_source_of_randomness(sizes):
     _, split = split_of(sizes)
     torch.manual_seed(1)
@@ -63,14 +66,14 @@ def test_generator_is_the_only_source_of_randomness(sizes):
     assert not torch.equal(first[0][1], epoch(split, seed=5)[0][1])
 
 
-@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+@BOTH
 def test_batches_are_on_the_device_wherever_the_pixels_are(sizes):
     _, split = split_of(sizes)
     batches = [*epoch(split, device="meta"), *val_batches(split, 4, 28, 32, "meta")]
     assert {part.device.type for batch in batches for part in batch} == {"meta"} and len(batches) == 5
 
 
-@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+@BOTH
 @pytest.mark.parametrize("first_batch", [0, 1, 3, 5, 6])
 def test_left_out_batches_change_no_other(sizes, first_batch):
     _, split = split_of(sizes)
@@ -84,17 +87,7 @@ def test_left_out_batches_change_no_other(sizes, first_batch):
     assert torch.equal(generator.get_state(), reference.get_state())
 
 
-@pytest.mark.parametrize("options", [{}, {"first_batch": 2}, {"rank": 1, "world_size": 2}], ids=str)
-@pytest.mark.parametrize("planned", [1, 2, 5])
-def test_crops_made_some_batches_at_a_time_are_the_same(monkeypatch, options, planned):
-    _, split = split_of(RAGGED)
-    whole = epoch(split, batch_size=2, **options)
-    monkeypatch.setattr("xnnlib.data.batches._PLANNED", planned)
-    for (images, labels), (others, other_labels) in zip(whole, epoch(split, 2, **options), strict=True):
-        assert torch.equal(images, others) and torch.equal(labels, other_labels)
-
-
-@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+@BOTH
 @pytest.mark.parametrize("batch_size, processes", [(4, 2), (4, 4), (64, 5)])
 def test_shares_of_a_batch_are_the_batch(sizes, batch_size, processes):
     _, split = split_of(sizes)
@@ -123,7 +116,7 @@ def test_split_smaller_than_a_batch_is_one_batch():
     assert [len(labels) for _, labels in epoch(split, batch_size=10)] == [10]
 
 
-@pytest.mark.parametrize("sizes", [UNIFORM, RAGGED], ids=["uniform", "ragged"])
+@BOTH
 def test_val_batches_are_all_images_in_order(sizes):
     originals, split = split_of(sizes)
     batches = list(val_batches(split, 4, 28, 32))

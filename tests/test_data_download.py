@@ -56,7 +56,7 @@ def fetch(server, tmp_path, monkeypatch):
     Server.asked.clear()
 
     def fetch(behaviour="good", digest=MD5, url=None, progress=False):
-        file = RemoteFile(url or f"{server}/{behaviour}/a.zip", "fetch it by hand", digest)
+        file = RemoteFile(url or f"{server}/{behaviour}/a.zip", digest, "fetch it by hand")
         monkeypatch.setitem(DOWNLOADS, "tiny-imagenet", (file,))
         (path,) = download("tiny-imagenet", tmp_path / "new", progress)
         return path
@@ -77,7 +77,7 @@ def test_file_is_fetched_whole_and_once(fetch, behaviour, digest, capsys):
 
 def test_git_names_the_empty_file_as_it_is_known(tmp_path):
     (path := tmp_path / "empty").touch()
-    assert RemoteFile("https://x/empty", "", "git:e69de29bb2d1d6434b8b29ae775ad8c2e48c5391").is_at(path)
+    assert RemoteFile("https://x/empty", "git:e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "").is_at(path)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_is_pinned_is_https_and_has_a_checksum():
 
 
 def test_command_names_what_it_fetched_and_says_how_to_do_without(tmp_path, capsys, monkeypatch):
-    file = RemoteFile("https://127.0.0.1:1/a.zip", "set XNNLIB_TINY_IMAGENET", MD5)
+    file = RemoteFile("https://127.0.0.1:1/a.zip", MD5, "set XNNLIB_TINY_IMAGENET")
     monkeypatch.setitem(DOWNLOADS, "tiny-imagenet", (file,))
     command = ["download", "tiny-imagenet", "--to", str(tmp_path)]
     assert main(command) == 2

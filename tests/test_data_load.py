@@ -102,7 +102,7 @@ def test_failure_leaves_no_cache(tmp_path, cache_dir):
     "name, options, message",
     [
         ("shape", {}, "dataset 'shape' is unknown; choose one of shapes, .* Did you mean 'shapes'"),
-        ("shapes", {"num_classes": 21}, "num_classes is 21; shapes has 20"),
+        ("shapes", {"num_classes": 17}, "num_classes is 17; shapes has 16"),
         ("shapes", {"num_classes": 10, "train_images": 5}, "train_images is 5 for 10 classes"),
         ("shapes", {"num_classes": -1}, "num_classes is -1; it must be a whole number"),
         ("shapes", {"val_images": 2.5}, "val_images is 2.5; it must be a whole number"),

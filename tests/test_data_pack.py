@@ -12,12 +12,12 @@ from PIL import Image
 from small_archives import encoded, image_folder, write_folder
 
 from xnnlib.data.pack import Labelled, Stale, create, decode, decoded, load
-from xnnlib.data.sources import open_folder, select
+from xnnlib.data.sources import Source, select
 from xnnlib.errors import UserError
 
 
 def pack(root, size=64, progress=False):
-    class_names, files = select(open_folder(str(root)), 0, 0, 0)
+    class_names, files = select(Source("folder", root), 0, 0, 0)
     splits = {split: (len(chosen), decoded(chosen, size)) for split, chosen in files.items()}
     return create(root / "cache" / "x", "identity", "folder", class_names, splits, progress)
 
@@ -163,7 +163,7 @@ def twelve_bits():
         (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "mode F"),
         (saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"), "mode I"),
         (b"P5\n64 64\n65535\n" + RAMP.astype(">u2").tobytes(), "mode I"),
-        (twelve_bits(), "12-bit grey"),
+        (twelve_bits(), "mode I;16, 12 bits"),
     ],
     ids=["float", "32 bits", "PGM", "12 bits"],
 )

@@ -3,18 +3,22 @@ import unicodedata
 import pytest
 from small_archives import WNIDS, image_folder, tiny_imagenet, write_folder, write_zip
 
-from xnnlib.data.sources import FILE_SOURCES, select
+from xnnlib.data.sources import Source, select
 from xnnlib.errors import UserError
 
 
 def chosen(source, root, num_classes=0, train_images=0, val_images=0):
     """Class names, and file names with labels of both splits."""
-    names, splits = select(FILE_SOURCES[source](str(root)), num_classes, train_images, val_images)
+    names, splits = select(Source(source, root), num_classes, train_images, val_images)
     return names, *([(f.name.rsplit("/", 1)[-1], label) for f, label in files] for files in splits.values())
 
 
 def without(files, part):
     return {name: content for name, content in files.items() if part not in name}
+
+
+def renamed(files, old, new):
+    return {name.replace(old, new): content for name, content in files.items()}
 
 
 def test_tiny_imagenet_takes_the_first_wnids_in_sorted_order(tmp_path):
@@ -128,87 +132,59 @@ def test_tiny_imagenets_lists_in_any_editors_encoding(tmp_path, encoding, end):
     assert chosen("tiny-imagenet", write_zip(tmp_path / "edited.zip", files)) == expected
 
 
-BAD_ANNOTATION = {"tiny-imagenet-200/val/val_annotations.txt": b"val_0.JPEG n01443537\n"}
-MISTAKES = {
-    "not tiny imagenet": ("tiny-imagenet", image_folder(), {}, "is not Tiny ImageNet: no wnids.txt"),
-    "no annotations": (
-        "tiny-imagenet",
-        without(tiny_imagenet(), "annotations"),
-        {},
-        "annotations.txt is missing",
+TINY, FOLDER = tiny_imagenet(), image_folder()
+WNIDS_TXT, ANNOTATIONS = "tiny-imagenet-200/wnids.txt", "tiny-imagenet-200/val/val_annotations.txt"
+IN_TINY = {  # files, and what is said of them
+    "another layout": (FOLDER, r"has no wnids.txt \(it has train/, val/\); give tiny-imagenet-200.zip"),
+    "no annotations": (without(TINY, "annotations"), "val_annotations.txt is missing"),
+    "no tab": (
+        TINY | {ANNOTATIONS: b"val_0.JPEG n01443537\n"},
+        "annotations.txt, line 1: expected a file name",
     ),
-    "bad annotation": (
-        "tiny-imagenet",
-        tiny_imagenet() | BAD_ANNOTATION,
-        {},
-        "annotations.txt, line 1: expected",
-    ),
-    "listed, not there": ("tiny-imagenet", without(tiny_imagenet(), "val_7."), {}, "val_7.JPEG is listed"),
-    "listed twice": (
-        "tiny-imagenet",
-        tiny_imagenet()
-        | {"tiny-imagenet-200/val/val_annotations.txt": f"val_0.JPEG\t{WNIDS[0]}\n".encode() * 2},
-        {},
-        "val_0.JPEG is listed .* or listed twice",
-    ),
-    "class listed twice": (
-        "tiny-imagenet",
-        tiny_imagenet() | {"tiny-imagenet-200/wnids.txt": f"{WNIDS[0]}\n".encode() * 2},
-        {},
-        f"wnids.txt lists '{WNIDS[0]}' 2 times",
-    ),
-    "no train": ("tiny-imagenet", without(tiny_imagenet(), "/train/"), {}, "has no train images"),
-    "empty class": (
-        "tiny-imagenet",
-        without(tiny_imagenet(), f"{WNIDS[1]}_"),
-        {},
-        f"'{WNIDS[1]}' has no train",
-    ),
+    "not there": (without(TINY, "val_7."), "val_7.JPEG is listed twice, or is missing"),
+    "twice": (TINY | {ANNOTATIONS: f"val_0.JPEG\t{WNIDS[0]}\n".encode() * 2}, "val_0.JPEG is listed twice"),
+    "class twice": (TINY | {WNIDS_TXT: f"{WNIDS[0]}\n".encode() * 2}, f"wnids.txt lists '{WNIDS[0]}' twice"),
+    "no train": (without(TINY, "/train/"), "has no train images"),
+    "empty class": (without(TINY, f"{WNIDS[1]}_"), f"'{WNIDS[1]}' has no train images"),
     "reorganised": (
-        "tiny-imagenet",
-        {name.replace("/images/n", "/n"): content for name, content in tiny_imagenet().items()},
-        {},
-        r"train/n01443537/ has no folder images/ .*not Tiny ImageNet's own layout.*dataset folder",
+        renamed(TINY, "/images/n", "/n"),
+        r"train/n01443537/ has no images in images/ .*as dataset folder",
     ),
     "reorganised val": (
-        "tiny-imagenet",
-        {
-            name.replace("/val/images/", f"/val/{WNIDS[0]}/"): content
-            for name, content in tiny_imagenet().items()
-        },
-        {},
-        rf"listed in val_annotations.txt and missing .val/ has {WNIDS[0]}/, val_annotations.txt",
+        renamed(TINY, "/val/images/", "/val/x/"),
+        r"is missing \(val/ has val_annotations.txt, x/",
     ),
-    "no val split": ("folder", without(image_folder(), "val/"), {}, "has no val/ beside train/"),
-    "another name for val": (
-        "folder",
-        {name.replace("val/", "valid/"): b"" for name in image_folder()} | {"test/1.jpg": b""},
+}
+IN_FOLDER = {
+    "no val": (without(FOLDER, "val/"), {}, "has no val/ beside train/"),
+    "another val": (
+        renamed(FOLDER, "val/", "valid/") | {"test/1.jpg": b""},
         {},
         r"no val/ beside train/ \(there is test/, train/, valid/\); rename the validation split to val/",
     ),
-    "another name for train": (
-        "folder",
-        {f"flowers/{name}".replace("train/", "training/"): b"" for name in image_folder()},
+    "another train": (
+        renamed({f"flowers/{name}": b"" for name in FOLDER}, "train/", "training/"),
         {},
-        r"has no train/ with a folder for each class \(it has flowers/training/, flowers/val/\)",
+        r"has no train/ \(it has flowers/training/, flowers/val/\); give the folder or zip that holds",
     ),
-    "two data sets": (
-        "folder",
-        {f"{top}/{name}": b"" for top in "ab" for name in image_folder()},
+    "two": (
+        {f"{top}/{name}": b"" for top in "ab" for name in FOLDER},
         {},
-        "has train/ in a, b; give one of these folders",
+        "train/ in a/, b/; give one of these",
     ),
-    "class without val": ("folder", without(image_folder(), "val/dog"), {}, "'dog' has no val images"),
-    "too many classes": ("folder", image_folder(), {"num_classes": 4}, "num_classes is 4; .* has 3"),
-    "too many images": ("folder", image_folder(), {"train_images": 14}, "has 4 of it; ask for at most 12"),
-    "too few images": ("folder", image_folder(), {"val_images": 2}, "val_images is 2 for 3 classes"),
+    "class without val": (without(FOLDER, "val/dog"), {}, "'dog' has no val images"),
+    "many classes": (FOLDER, {"num_classes": 4}, "num_classes is 4; .* has 3"),
+    "many images": (FOLDER, {"train_images": 14}, "has 4 of it; ask for at most 12"),
+    "few images": (FOLDER, {"val_images": 2}, "val_images is 2 for 3 classes"),
 }
+MISTAKES = {name: ("tiny-imagenet", files, {}, message) for name, (files, message) in IN_TINY.items()}
+MISTAKES |= {name: ("folder", *rest) for name, rest in IN_FOLDER.items()}
 
 
-@pytest.mark.parametrize("source, files, request_, message", MISTAKES.values(), ids=MISTAKES.keys())
-def test_mistakes_are_one_line(tmp_path, source, files, request_, message):
+@pytest.mark.parametrize("source, files, counts, message", MISTAKES.values(), ids=MISTAKES.keys())
+def test_mistakes_are_one_line(tmp_path, source, files, counts, message):
     with pytest.raises(UserError, match=message) as raised:
-        chosen(source, write_zip(tmp_path / "data.zip", files), **request_)
+        chosen(source, write_zip(tmp_path / "data.zip", files), **counts)
     assert "\n" not in str(raised.value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xnnlib.data import pack, shapes
 from xnnlib.data.images import Dataset
-from xnnlib.data.sources import FILE_SOURCES, select
+from xnnlib.data.sources import Source, select
 from xnnlib.errors import UserError, choose
 from xnnlib.settings import Settings
 from xnnlib.spec import DATASETS as SOURCES
@@ -49,7 +49,7 @@ def load_dataset(
     if name == "shapes":
         source, identity = None, shapes.identity()
     else:
-        source = FILE_SOURCES[name](str(data_root))
+        source = Source(name, data_root)
         request["data_root"] = str(source.path.resolve())
         identity = source.identity()
     # Digested, so that the many files of a folder do not swell the index.

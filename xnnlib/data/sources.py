@@ -7,227 +7,186 @@ file names (numbers compare as numbers: `2.jpg` before `10.jpg`).
 import codecs
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from xnnlib.data.archives import Folder, Zip, open_archive
+from xnnlib.data.archives import File, Files, find, identity, open_archive
 from xnnlib.errors import UserError
-
-
-class File(NamedTuple):
-    """One encoded image in its archive."""
-
-    archive: Folder | Zip
-    name: str
-
-    def read(self) -> bytes:
-        return self.archive.read(self.name)
-
-    def where(self) -> str:
-        return self.archive.where(self.name)
-
 
 Classes = dict[str, list[File]]
 
+_AGAIN = "copy or download the data again"
 
-@dataclass(frozen=True)
+
 class Source:
-    """The archives of a data set and the layout that sorts their files. `path` is for messages."""
+    """The source `name`, one of FILE_SOURCES, in the folder or zip file `data_root`.
 
-    path: Path
-    archives: list[Folder | Zip]
-    layout: Callable[["Source"], tuple[Classes, Classes]]
+    For tiny-imagenet an empty `data_root` is the environment's XNNLIB_TINY_IMAGENET. Raises UserError if
+    nothing is there.
+    """
+
+    def __init__(self, name: str, data_root: str | os.PathLike):
+        if name == "tiny-imagenet" and not str(data_root):
+            data_root = os.environ.get("XNNLIB_TINY_IMAGENET", "")
+            if not data_root:
+                raise UserError(
+                    "data_root is empty; give the zip file or folder of Tiny ImageNet, "
+                    "or set XNNLIB_TINY_IMAGENET to it."
+                )
+        self.path = find(data_root)
+        self._layout = FILE_SOURCES[name]
+        self._parts = _course_parts(self.path) if name == "imagenet64" else [self.path]
 
     def identity(self) -> list:
         """What changes when the files do, found without reading them."""
-        return [[archive.path.name, archive.identity()] for archive in self.archives]
+        return [[part.name, identity(part)] for part in self._parts]
 
-    def classes(self) -> tuple[Classes, Classes]:
-        """The training files and the validation files by class. Raises UserError on another layout."""
-        return self.layout(self)
+    def splits(self) -> dict[str, Classes]:
+        """The files of each split by class. Raises UserError on another layout and on unsafe files."""
+        train, val = self._layout({part: open_archive(part) for part in self._parts})
+        return {"train": train, "val": val}
 
 
-def _classes_under(archive: Folder | Zip, names: Iterable[str], prefix: str) -> Classes:
+def _classes_under(files: Files, prefix: str) -> Classes:
     """Files below `<prefix><class>/`, by class; a class folder without files is an empty list."""
     classes: Classes = {}
-    for name in names:
+    for name, file in files.items():
         if name.startswith(prefix):
             class_name, slash, rest = name[len(prefix) :].partition("/")
             if slash:
-                files = classes.setdefault(class_name, [])
+                own = classes.setdefault(class_name, [])
                 if rest and not rest.endswith("/"):
-                    files.append(File(archive, name))
+                    own.append(file)
     return classes
 
 
-def _found(names: list[str], top: str) -> str:
+def _found(files: Files, top: str = "") -> str:
     """What lies in a folder, for a message; where that is one folder alone, what lies in it."""
-    rests = [name[len(top) :] for name in names if name.startswith(top)]
-    wrapper = os.path.commonprefix(rests).rpartition("/")[0]
-    wrapper += "/" * bool(wrapper)
-    parts = (rest[len(wrapper) :].partition("/") for rest in rests)
-    found = sorted({f"{wrapper}{first}{slash}" for first, slash, _ in parts if first})
-    if len(found) > 5:
-        found[5:] = ["..."]
-    return ", ".join(found) or "nothing"
+    rests = [name[len(top) :] for name in files if name.startswith(top)]
+    wrapper = re.sub("[^/]*$", "", os.path.commonprefix(rests))
+    found = sorted({re.match("[^/]*/?", rest[len(wrapper) :])[0] for rest in rests} - {""})
+    return ", ".join(f"{wrapper}{name}" for name in found[:6]) + ", ..." * (len(found) > 6) or "nothing"
 
 
-def open_tiny_imagenet(data_root: str) -> Source:
+def _top(path: Path, files: Files, marker: str, advice: str) -> str:
+    """The folder, "" or ending in `/`, that holds `marker`, the one that is closest to the top."""
+    pattern = re.compile(f"(|.*?/){re.escape(marker)}" + "$" * (not marker.endswith("/")))
+    tops = {found[1] for name in files if (found := pattern.match(name))}
+    if not tops:
+        raise UserError(f"{path} has no {marker} (it has {_found(files)}); {advice}.")
+    depth = min(top.count("/") for top in tops)
+    tops = sorted(top for top in tops if top.count("/") == depth)
+    if len(tops) > 1:
+        raise UserError(f"{path} has {marker} in {', '.join(tops[:8])}; give one of these folders.")
+    return tops[0]
+
+
+def _tiny_imagenet(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
     """Tiny ImageNet's own layout, in its zip, its folder, or that folder's parent.
 
-    `wnids.txt`, `train/<wnid>/images/*.JPEG`, `val/images/*.JPEG`, `val/val_annotations.txt`. Without
-    `data_root` the environment's XNNLIB_TINY_IMAGENET is read.
+    `wnids.txt`, `train/<wnid>/images/*.JPEG`, `val/images/*.JPEG`, `val/val_annotations.txt`.
     """
-    data_root = data_root or os.environ.get("XNNLIB_TINY_IMAGENET", "")
-    if not data_root:
-        raise UserError(
-            "data_root is empty; give the zip file or folder of Tiny ImageNet, "
-            "or set XNNLIB_TINY_IMAGENET to it."
-        )
-    archive = open_archive(data_root)
-    return Source(archive.path, [archive], _tiny_imagenet)
-
-
-def _tiny_imagenet(source: Source) -> tuple[Classes, Classes]:
-    (archive,) = source.archives
-    names = archive.names()
-    tops = [name[: -len("wnids.txt")] for name in names if f"/{name}".endswith("/wnids.txt")]
-    if not tops:
-        raise UserError(
-            f"{source.path} is not Tiny ImageNet: no wnids.txt in it, but {_found(names, '')}; "
-            "give tiny-imagenet-200.zip or its folder."
-        )
-    top = min(tops, key=len)
-    wnids = sorted(_lines(archive, f"{top}wnids.txt"))
-    for wnid, count in Counter(wnids).items():
-        if count > 1:
-            raise UserError(
-                f"{archive.where(f'{top}wnids.txt')} lists {wnid!r} {count} times; "
-                "copy or download the data again."
-            )
-    found = _classes_under(archive, names, f"{top}train/")
-    train: Classes = {}
+    ((path, files),) = archives.items()
+    top = _top(path, files, "wnids.txt", "give tiny-imagenet-200.zip or its folder")
+    wnids = sorted(_lines(files[f"{top}wnids.txt"]))
+    found, train = _classes_under(files, f"{top}train/"), {}
     for wnid in wnids:
+        if wnid in train:
+            raise UserError(f"{files[f'{top}wnids.txt'].where} lists {wnid!r} twice; {_AGAIN}.")
         folder = f"{top}train/{wnid}/"
         train[wnid] = [file for file in found.get(wnid, []) if file.name.startswith(f"{folder}images/")]
-        if found.get(wnid) and not train[wnid] and f"{folder}images/" not in names:
+        if found.get(wnid) and not train[wnid]:
             raise UserError(
-                f"{archive.where(folder)} has no folder images/ (it has {_found(names, folder)}): not Tiny "
+                f"{path}: {folder} has no images in images/ (it has {_found(files, folder)}): not Tiny "
                 "ImageNet's own layout; download it anew, or, if val/ has a folder a class too, read it as "
                 "dataset folder."
             )
-    return train, _tiny_imagenet_val(archive, names, top, set(wnids))
-
-
-def _tiny_imagenet_val(archive: Folder | Zip, names: list[str], top: str, wnids: set[str]) -> Classes:
-    annotations, present, classes = f"{top}val/val_annotations.txt", set(names), {}
-    if annotations not in present:
-        raise UserError(
-            f"{archive.where(annotations)} is missing: no validation split; copy or download the data again."
-        )
-    for number, line in enumerate(_lines(archive, annotations), start=1):
-        columns = line.split("\t")
-        if len(columns) < 2 or columns[1] not in wnids:
+    annotations = files.get(f"{top}val/val_annotations.txt")
+    if annotations is None:
+        raise UserError(f"{path}: {top}val/val_annotations.txt is missing; {_AGAIN}.")
+    val: Classes = {wnid: [] for wnid in wnids}
+    images = {name: file for name, file in files.items() if name.startswith(f"{top}val/images/")}
+    for number, line in enumerate(_lines(annotations), start=1):
+        name, wnid, *_ = [*line.split("\t"), ""]
+        if wnid not in val:
             raise UserError(
-                f"{archive.where(annotations)}, line {number}: expected a file name, a tab and a "
-                f"class of wnids.txt, found {line[:60]!r}; copy or download the data again."
+                f"{annotations.where}, line {number}: expected a file name, a tab and a class of wnids.txt, "
+                f"found {line[:60]!r}; {_AGAIN}."
             )
-        name = f"{top}val/images/{columns[0]}"
-        if name not in present:
+        image = images.pop(f"{top}val/images/{name}", None)  # a second line for it is refused
+        if image is None:
             raise UserError(
-                f"{archive.where(name)} is listed in val_annotations.txt and missing (val/ has "
-                f"{_found(names, f'{top}val/')}), or listed twice; copy or download the data again."
+                f"{annotations.where}: {name} is listed twice, or is missing (val/ has "
+                f"{_found(files, f'{top}val/')}); {_AGAIN}."
             )
-        present.remove(name)  # a second line for it would be refused above
-        classes.setdefault(columns[1], []).append(File(archive, name))
-    return classes
+        val[wnid].append(image)
+    return train, val
 
 
-def _lines(archive: Folder | Zip, name: str) -> list[str]:
+def _lines(file: File) -> list[str]:
     """The lines of a text file, whichever byte-order mark an editor or a shell has put before them."""
-    content = archive.read(name)
+    content = file.read()
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = content.decode("utf-16" if utf16 else "utf-8-sig", "replace")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def open_imagenet64(data_root: str) -> Source:
-    """The course's parts: `Train1.zip` to `Train5.zip` and `Val1.zip`, or folders of these names.
+def _course_parts(root: Path) -> list[Path]:
+    """`Train1.zip` to `Train5.zip` and `Val1.zip`, or folders of these names; letter case does not count.
 
-    Each holds `<class>/*`, or one folder of its own around that; the parts of a split are joined. Letter
-    case does not count. Where a folder and a zip have the same name the zip is read.
+    Where a folder and a zip have the same name the zip is read.
     """
-    root = open_archive(data_root)
-    if isinstance(root, Zip):
+    if not root.is_dir():
         raise UserError(
-            f"data_root {data_root!r} is a file; give the folder that holds Train1.zip to Val1.zip."
+            f"data_root {str(root)!r} is a file; give the folder that holds Train1.zip to Val1.zip."
         )
-    archives = []
+    parts: dict[str, Path] = {}
+    for path in sorted(root.iterdir()):
+        if re.fullmatch(r"(train|val)[0-9]*(\.zip)?", path.name, re.IGNORECASE):
+            other = parts.setdefault(path.name.lower(), path)
+            if other != path:
+                raise UserError(f"{other} and {path} differ in letter case alone; remove one.")
     for split in ("train", "val"):
-        pattern, parts = re.compile(rf"{split}[0-9]*(\.zip)?", re.IGNORECASE), {}
-        for path in sorted(root.path.iterdir()):
-            if pattern.fullmatch(path.name):
-                parts.setdefault(path.name.lower(), []).append(path)
-        for name, paths in parts.items():
-            if len(paths) > 1:
-                raise UserError(f"{paths[0]} and {paths[1]} differ in letter case alone; remove one.")
-            if not name.endswith(".zip") and f"{name}.zip" in parts:
-                continue
-            archives.append(open_archive(paths[0]))
-        if not parts:
+        if not any(name.startswith(split) for name in parts):
             raise UserError(
-                f"{root.path} has no {split.capitalize()}1.zip (nor a folder of that name); "
+                f"{root} has no {split.capitalize()}1.zip (nor a folder of that name); "
                 "give the folder that holds the course's zips."
             )
-    return Source(root.path, archives, _imagenet64)
+    return [path for name, path in parts.items() if f"{name}.zip" not in parts]
 
 
-def _imagenet64(source: Source) -> tuple[Classes, Classes]:
+def _imagenet64(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
+    """Each part holds `<class>/*`, or one folder of its own around that; the parts of a split are joined."""
     splits: tuple[Classes, Classes] = {}, {}
-    for archive in source.archives:
-        names = archive.names()
+    for path, files in archives.items():
         # Files beside the folders belong to no class, around the classes or at the top.
-        folders = {name.split("/", 1)[0] for name in names if "/" in name}
-        deep = any(name.count("/") > 1 and not name.endswith("/") for name in names)
+        folders = {name.split("/", 1)[0] for name in files if "/" in name}
+        deep = any(name.count("/") > 1 and not name.endswith("/") for name in files)
         wrapper = f"{folders.pop()}/" if len(folders) == 1 and deep else ""
-        split = splits[archive.path.name.lower().startswith("val")]
-        for name, files in _classes_under(archive, names, wrapper).items():
-            split.setdefault(name, []).extend(files)
+        split = splits[path.name.lower().startswith("val")]
+        for name, own in _classes_under(files, wrapper).items():
+            split.setdefault(name, []).extend(own)
     return splits
 
 
-def open_folder(data_root: str) -> Source:
-    """`train/<class>/*` and `val/<class>/*`, in a folder or a zip, at the top or in folders around them."""
-    archive = open_archive(data_root)
-    return Source(archive.path, [archive], _folder)
-
-
-def _folder(source: Source) -> tuple[Classes, Classes]:
-    (archive,) = source.archives
-    names = archive.names()
-    tops = {f"/{name}".partition("/train/")[0][1:] for name in names if "/train/" in f"/{name}"}
-    depth = min((top.count("/") + bool(top) for top in tops), default=0)
-    tops = sorted(top for top in tops if top.count("/") + bool(top) == depth)
-    if not tops:
+def _folder(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
+    """`train/<class>/*` and `val/<class>/*`, at the top or in folders around them."""
+    ((path, files),) = archives.items()
+    top = _top(path, files, "train/", "give the folder or zip that holds train/ and val/")
+    if not any(name.startswith(f"{top}val/") for name in files):
         raise UserError(
-            f"{source.path} has no train/ with a folder for each class (it has {_found(names, '')}); "
-            "give the folder or zip that holds train/ and val/."
-        )
-    if len(tops) > 1:
-        raise UserError(f"{source.path} has train/ in {', '.join(tops[:8])}; give one of these folders.")
-    top = f"{tops[0]}/" if tops[0] else ""
-    if not any(name.startswith(f"{top}val/") for name in names):
-        raise UserError(
-            f"{source.path} has no val/ beside {top}train/ (there is {_found(names, top)}); "
+            f"{path} has no val/ beside {top}train/ (there is {_found(files, top)}); "
             "rename the validation split to val/."
         )
-    return _classes_under(archive, names, f"{top}train/"), _classes_under(archive, names, f"{top}val/")
+    return _classes_under(files, f"{top}train/"), _classes_under(files, f"{top}val/")
 
 
-FILE_SOURCES = {"tiny-imagenet": open_tiny_imagenet, "imagenet64": open_imagenet64, "folder": open_folder}
+# By the name of the source: the files of its archives to those of its splits, by class.
+FILE_SOURCES: dict[str, Callable[[dict[Path, Files]], tuple[Classes, Classes]]] = {
+    "tiny-imagenet": _tiny_imagenet,
+    "imagenet64": _imagenet64,
+    "folder": _folder,
+}
 
 
 def spread(total: int, num_classes: int, parameter: str) -> list[int]:
@@ -251,7 +210,7 @@ def select(
 
     Raises UserError on too many classes, too few images, an empty class, a missing split.
     """
-    splits = dict(zip(("train", "val"), source.classes(), strict=True))
+    splits, totals = source.splits(), {"train": train_images, "val": val_images}
     class_names = sorted(splits["train"] | splits["val"])
     if num_classes > len(class_names):
         raise UserError(
@@ -259,13 +218,14 @@ def select(
         )
     class_names = class_names[: num_classes or len(class_names)]
     chosen = {}
-    for split, total in (("train", train_images), ("val", val_images)):
-        if not any(splits[split].values()):
+    for split, classes in splits.items():
+        if not any(classes.values()):
             raise UserError(f"{source.path} has no {split} images; check that the {split} split is there.")
+        total = totals[split]
         counts = spread(total, len(class_names), f"{split}_images") if total else [0] * len(class_names)
         chosen[split] = []
         for label, (name, count) in enumerate(zip(class_names, counts, strict=True)):
-            files = sorted(splits[split].get(name, []), key=_natural_key)
+            files = sorted(classes.get(name, []), key=_natural_key)
             if not files:
                 raise UserError(
                     f"{source.path}: class {name!r} has no {split} images; add some or remove the class."
