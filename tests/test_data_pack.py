@@ -7,17 +7,17 @@ import zlib
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from small_archives import encoded, image_folder, write_folder
+from torchvision.transforms import v2
 
-from xnnlib.data.pack import Labelled, Stale, create, decode, decoded, load
-from xnnlib.data.sources import Source, select
+from xnnlib.data.pack import Labelled, create, decode, decoded, load
+from xnnlib.data.sources import select
 from xnnlib.errors import UserError
 
 
 def pack(root, size=64, progress=False):
-    class_names, files = select(Source("folder", root), 0, 0, 0)
+    class_names, files = select("folder", root, 0, 0, 0)
     splits = {split: (len(chosen), decoded(chosen, size)) for split, chosen in files.items()}
     return create(root / "cache" / "x", "identity", "folder", class_names, splits, progress)
 
@@ -51,18 +51,10 @@ def test_fingerprint_is_the_documented_hash(tmp_path):
     assert pack(root).fingerprint != hashlib.sha256(stream).hexdigest()
 
 
-@pytest.mark.parametrize(
-    "mode, format",
-    [
-        ("L", "JPEG"),
-        ("CMYK", "JPEG"),
-        ("RGB", "JPEG"),
-        ("RGBA", "PNG"),
-        ("P", "PNG"),
-        ("LA", "PNG"),
-        ("1", "PNG"),
-    ],
-)
+MODES = [("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("P", "PNG"), ("LA", "PNG"), ("1", "PNG")]
+
+
+@pytest.mark.parametrize("mode, format", MODES)
 def test_every_mode_becomes_rgb(mode, format):
     image = decode(encoded(3, mode=mode, format=format), 64)
     assert image.shape == (3, 64, 64) and image.dtype == np.uint8
@@ -75,34 +67,16 @@ def test_every_mode_becomes_rgb(mode, format):
         assert abs(image - reference).mean() < 12
 
 
-@pytest.mark.parametrize(
-    "width, height, expected", [(64, 91, (91, 64)), (150, 100, (64, 96)), (40, 32, (64, 80))]
-)
-def test_short_side_is_fitted_and_nothing_is_cropped(width, height, expected):
-    from torchvision.transforms import v2
+SHORT_SIDES = [(64, 91, (91, 64)), (150, 100, (64, 96)), (40, 32, (64, 80))]
 
+
+@pytest.mark.parametrize("width, height, expected", SHORT_SIDES)
+def test_short_side_is_fitted_as_torchvision_does_and_nothing_is_cropped(width, height, expected):
     content = encoded(5, width, height, format="PNG")
     image = decode(content, 64)
     assert image.shape[1:] == expected
-    source = torch.from_numpy(decode(content, min(width, height)).copy())
-    reference = v2.functional.resize(v2.functional.to_pil_image(source), 64)
+    reference = v2.functional.resize(Image.open(io.BytesIO(content)), 64)
     np.testing.assert_array_equal(image, np.asarray(reference).transpose(2, 0, 1))
-
-
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        (encoded(1)[:-200], "truncated"),
-        (b"<html>not found</html>", "not an image"),
-        (b"", "not an image"),
-    ],
-)
-def test_damaged_file_is_named(tmp_path, content, reason):
-    files = image_folder() | {"train/eel/1.jpg": content}
-    with pytest.raises(
-        UserError, match=rf"train/eel/1\.jpg cannot be decoded \(.*{reason}.*replace or remove"
-    ):
-        pack(write_folder(tmp_path, files))
 
 
 def png_header(width, height):
@@ -115,24 +89,6 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        (png_header(10_000, 10_000), "100000000 pixels"),
-        (png_header(60_000, 60_000), "3600000000 pixels"),
-        (png_header(1, 60_000_000), "1x60000000 pixels, a strip of more than 100 to 1"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n", "not an image in BMP, GIF"),
-    ],
-    ids=["large", "huge", "strip", "program"],
-)
-def test_image_that_would_fill_the_memory_is_refused(tmp_path, content, reason, recwarn):
-    files = image_folder() | {"train/eel/1.jpg": content}
-    with pytest.raises(UserError, match=rf"train/eel/1\.jpg cannot be decoded \(.*{reason}") as raised:
-        pack(write_folder(tmp_path, files))
-    assert "\n" not in str(raised.value)
-    assert not [warning for warning in recwarn if warning.category is Image.DecompressionBombWarning]
-
-
 def saved(image, format, **options):
     stream = io.BytesIO()
     image.save(stream, format, **options)
@@ -140,13 +96,6 @@ def saved(image, format, **options):
 
 
 RAMP = 1024 * np.arange(64, dtype=np.uint16)[None].repeat(64, axis=0)
-
-
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
-@pytest.mark.parametrize("order", ["<u2", ">u2"])
-def test_sixteen_bits_of_grey_keep_the_high_byte(format, order):
-    pixels = decode(saved(Image.fromarray(RAMP.astype(order)), format), 64)
-    np.testing.assert_array_equal(pixels, np.broadcast_to(RAMP >> 8, (3, 64, 64)))
 
 
 def twelve_bits():
@@ -157,22 +106,38 @@ def twelve_bits():
     return content.replace(entry, struct.pack("<HHLHH", 258, 3, 1, 12, 0))
 
 
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "mode F"),
-        (saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"), "mode I"),
-        (b"P5\n64 64\n65535\n" + RAMP.astype(">u2").tobytes(), "mode I"),
-        (twelve_bits(), "mode I;16, 12 bits"),
-    ],
-    ids=["float", "32 bits", "PGM", "12 bits"],
-)
-def test_pixels_without_a_known_scale_are_refused(tmp_path, content, reason):
+UNREADABLE = {
+    "cut": (encoded(1)[:-200], "truncated"),
+    "html": (b"<html>not found</html>", "not an image"),
+    "empty": (b"", "not an image"),
+    "large": (png_header(10_000, 10_000), "100000000 pixels"),
+    "huge": (png_header(60_000, 60_000), "3600000000 pixels"),
+    "strip": (png_header(1, 60_000_000), "1x60000000 pixels, a strip of more than 100 to 1"),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "not an image in BMP, GIF"),
+    "float": (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "mode F: save it with 8 bits"),
+    "32 bits": (saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"), "mode I: save it with 8 bits"),
+    "PGM": (b"P5\n64 64\n65535\n" + RAMP.astype(">u2").tobytes(), "mode I: save it with 8 bits"),
+    "12 bits": (twelve_bits(), "mode I;16, 12 bits: save it with 8 bits"),
+}
+
+
+@pytest.mark.parametrize("content, reason", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_unreadable_image_is_named(tmp_path, recwarn, content, reason):
+    """Damaged, too large, or of pixels without a known scale."""
     files = image_folder() | {"train/eel/1.jpg": content}
     with pytest.raises(
-        UserError, match=rf"train/eel/1\.jpg cannot be decoded \(.*{reason}.*8 bits a channel"
-    ):
+        UserError, match=rf"train/eel/1\.jpg cannot be decoded .*{reason}.*replace or remo"
+    ) as raised:
         pack(write_folder(tmp_path, files))
+    assert "\n" not in str(raised.value)
+    assert not [warning for warning in recwarn if warning.category is Image.DecompressionBombWarning]
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_sixteen_bits_of_grey_keep_the_high_byte(format, order):
+    pixels = decode(saved(Image.fromarray(RAMP.astype(order)), format), 64)
+    np.testing.assert_array_equal(pixels, np.broadcast_to(RAMP >> 8, (3, 64, 64)))
 
 
 @pytest.mark.parametrize("mode, format", [("RGB", "JPEG"), ("L", "TIFF"), ("RGBA", "PNG"), ("RGB", "WEBP")])
@@ -270,17 +235,15 @@ def test_damage_is_found(tmp_path, file, damage):
         path.write_bytes(damage(path.read_bytes()))
     else:
         path.unlink()
-    with pytest.raises(Stale, match="damaged"):
-        load(tmp_path / "x", "identity")
+    assert load(tmp_path / "x", "identity") is None
 
 
 def test_another_source_or_format_is_stale(tmp_path, monkeypatch):
     small(tmp_path / "x")
-    with pytest.raises(Stale, match="source has changed"):
-        load(tmp_path / "x", "another")
+    assert load(tmp_path / "x", "another") is None
+    assert load(tmp_path / "x", "identity").name == "folder"
     monkeypatch.setattr("xnnlib.data.pack.FORMAT", 1000)
-    with pytest.raises(Stale, match="version"):
-        load(tmp_path / "x", "identity")
+    assert load(tmp_path / "x", "identity") is None
 
 
 def test_deleted_or_replaced_cache_does_no_harm(tmp_path):

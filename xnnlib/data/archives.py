@@ -67,7 +67,7 @@ def find(data_root: str | os.PathLike) -> Path:
         raise UserError("data_root is empty; give the folder or the zip file of the images.")
     try:
         path = project_path(Path(data_root).expanduser())
-        if path.exists():
+        if path.is_dir() or path.is_file():
             return path
     except (OSError, RuntimeError) as error:  # no permission, a name too long, no such home folder
         why = f"cannot be opened ({getattr(error, 'strerror', None) or error})"

@@ -19,7 +19,6 @@ has a part in it.
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +38,7 @@ from xnnlib.data.images import Dataset, PackedImages, Split
 from xnnlib.errors import UserError
 from xnnlib.files import write_atomically
 
-FORMAT = 3
+FORMAT = 4  # of the files; one of another is packed again
 
 # What Pillow decodes itself. Not among them: EPS, for which it would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -57,10 +56,6 @@ class Labelled(NamedTuple):
     image: np.ndarray
     label: int
     content: bytes
-
-
-class Stale(Exception):
-    """Why a packed data set cannot be used."""
 
 
 def decode(content: bytes, size: int) -> np.ndarray:
@@ -129,16 +124,8 @@ def create(
     `source`: the identity of what they are made from. Raises UserError if the files cannot be written, and
     what the images' iterators raise; what stood there before is then as it was.
     """
-    try:  # before anything is decoded
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise UserError(
-            f"cache {path.parent} cannot be written ({error.strerror}); make it writable, "
-            "or set XNNLIB_CACHE to another folder."
-        ) from error
     fingerprint = hashlib.sha256("".join(f"{name}\n" for name in class_names).encode())
-    index = {"format": FORMAT, "source": source, "name": name, "class_names": class_names}
+    index = {"source": f"{FORMAT} {source}", "name": name, "class_names": class_names}
 
     def write(file: BinaryIO) -> None:
         # Not through a memory map: where the disk is full, that ends the process without a word.
@@ -158,7 +145,12 @@ def create(
         _write_header(file, written)
 
     pixels = path.with_suffix(".npy")
-    write_atomically(pixels, write)
+    try:
+        write_atomically(pixels, write)
+    except UserError as error:
+        if not str(error).startswith(str(pixels)):  # it is an image's
+            raise
+        raise UserError(f"{str(error).rstrip('.')}, or set XNNLIB_CACHE to another folder.") from error
     index["fingerprint"] = fingerprint.hexdigest()
     index["digest"] = _digest(pixels, index)
     write_atomically(path.with_suffix(".json"), lambda file: file.write(json.dumps(index).encode()))
@@ -170,23 +162,20 @@ def _write_header(file: BinaryIO, size: int) -> None:
     npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (size,)})
 
 
-def load(path: Path, source: str) -> Dataset:
+def load(path: Path, source: str) -> Dataset | None:
     """The data set in `path`.npy and `path`.json, once both have been read through and checked.
 
-    Raises Stale if they are damaged, or made from something else than `source`.
+    None if they are damaged, of another FORMAT, or made from something else than `source`.
     """
+    pixels = path.with_suffix(".npy")
     try:
         index = json.loads(path.with_suffix(".json").read_bytes())
         digest = index.pop("digest")
-        if index["format"] != FORMAT:
-            raise Stale("it is of another version")
-        if index["source"] != source:
-            raise Stale("the source has changed")
-        if _digest(path.with_suffix(".npy"), index) != digest:
-            raise Stale("it is damaged")
-        return _dataset(path.with_suffix(".npy"), index)
-    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise Stale("it is damaged") from error
+        if index["source"] == f"{FORMAT} {source}" and _digest(pixels, index) == digest:
+            return _dataset(pixels, index)
+    except (OSError, LookupError, TypeError, ValueError, AttributeError):  # no JSON, or of something else
+        pass
+    return None
 
 
 def _digest(pixels: Path, index: dict) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from xnnlib.data.archives import File, Files, find, identity, open_archive
+from xnnlib.data.archives import File, Files, find, open_archive
 from xnnlib.errors import UserError
 
 Classes = dict[str, list[File]]
@@ -18,45 +18,54 @@ Classes = dict[str, list[File]]
 _AGAIN = "copy or download the data again"
 
 
-class Source:
-    """The source `name`, one of FILE_SOURCES, in the folder or zip file `data_root`.
+def find_source(source: str, data_root: str | os.PathLike) -> Path:
+    """The folder or zip file that holds `source`, one of FILE_SOURCES.
 
     For tiny-imagenet an empty `data_root` is the environment's XNNLIB_TINY_IMAGENET. Raises UserError if
     nothing is there.
     """
+    if source == "tiny-imagenet" and not str(data_root):
+        data_root = os.environ.get("XNNLIB_TINY_IMAGENET", "")
+        if not data_root:
+            raise UserError(
+                "data_root is empty; give the zip file or folder of Tiny ImageNet, "
+                "or set XNNLIB_TINY_IMAGENET to it."
+            )
+    return find(data_root)
 
-    def __init__(self, name: str, data_root: str | os.PathLike):
-        if name == "tiny-imagenet" and not str(data_root):
-            data_root = os.environ.get("XNNLIB_TINY_IMAGENET", "")
-            if not data_root:
-                raise UserError(
-                    "data_root is empty; give the zip file or folder of Tiny ImageNet, "
-                    "or set XNNLIB_TINY_IMAGENET to it."
-                )
-        self.path = find(data_root)
-        self._layout = FILE_SOURCES[name]
-        self._parts = _course_parts(self.path) if name == "imagenet64" else [self.path]
 
-    def identity(self) -> list:
-        """What changes when the files do, found without reading them."""
-        return [[part.name, identity(part)] for part in self._parts]
+def archives_of(source: str, root: Path) -> list[Path]:
+    """The folders and zip files that hold the images of `source`."""
+    return _course_parts(root) if source == "imagenet64" else [root]
 
-    def splits(self) -> dict[str, Classes]:
-        """The files of each split by class. Raises UserError on another layout and on unsafe files."""
-        train, val = self._layout({part: open_archive(part) for part in self._parts})
-        return {"train": train, "val": val}
+
+def _course_parts(root: Path) -> list[Path]:
+    """`Train1.zip` to `Train5.zip` and `Val1.zip`, or folders of these names; letter case does not count.
+
+    Where a folder and a zip have the same name the zip is read.
+    """
+    pattern = re.compile(r"(train|val)[0-9]*(\.zip)?", re.IGNORECASE)
+    paths = sorted(root.iterdir()) if root.is_dir() else []
+    parts = [path for path in paths if pattern.fullmatch(path.name)]
+    names = {path.name.lower() for path in parts}
+    for split in ("train", "val"):
+        if not any(name.startswith(split) for name in names):
+            raise UserError(
+                f"{root} has no {split.capitalize()}1.zip (nor a folder of that name); "
+                "give the folder that holds Train1.zip to Val1.zip."
+            )
+    return [path for path in parts if f"{path.name.lower()}.zip" not in names]
 
 
 def _classes_under(files: Files, prefix: str) -> Classes:
     """Files below `<prefix><class>/`, by class; a class folder without files is an empty list."""
     classes: Classes = {}
     for name, file in files.items():
-        if name.startswith(prefix):
-            class_name, slash, rest = name[len(prefix) :].partition("/")
-            if slash:
-                own = classes.setdefault(class_name, [])
-                if rest and not rest.endswith("/"):
-                    own.append(file)
+        class_name, slash, rest = name.removeprefix(prefix).partition("/")
+        if name.startswith(prefix) and slash:
+            own = classes.setdefault(class_name, [])
+            if rest and not rest.endswith("/"):
+                own.append(file)
     return classes
 
 
@@ -81,78 +90,16 @@ def _top(path: Path, files: Files, marker: str, advice: str) -> str:
     return tops[0]
 
 
-def _tiny_imagenet(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
-    """Tiny ImageNet's own layout, in its zip, its folder, or that folder's parent.
-
-    `wnids.txt`, `train/<wnid>/images/*.JPEG`, `val/images/*.JPEG`, `val/val_annotations.txt`.
-    """
+def _folder(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
+    """`train/<class>/*` and `val/<class>/*`, at the top or in folders around them."""
     ((path, files),) = archives.items()
-    top = _top(path, files, "wnids.txt", "give tiny-imagenet-200.zip or its folder")
-    wnids = sorted(_lines(files[f"{top}wnids.txt"]))
-    found, train = _classes_under(files, f"{top}train/"), {}
-    for wnid in wnids:
-        if wnid in train:
-            raise UserError(f"{files[f'{top}wnids.txt'].where} lists {wnid!r} twice; {_AGAIN}.")
-        folder = f"{top}train/{wnid}/"
-        train[wnid] = [file for file in found.get(wnid, []) if file.name.startswith(f"{folder}images/")]
-        if found.get(wnid) and not train[wnid]:
-            raise UserError(
-                f"{path}: {folder} has no images in images/ (it has {_found(files, folder)}): not Tiny "
-                "ImageNet's own layout; download it anew, or, if val/ has a folder a class too, read it as "
-                "dataset folder."
-            )
-    annotations = files.get(f"{top}val/val_annotations.txt")
-    if annotations is None:
-        raise UserError(f"{path}: {top}val/val_annotations.txt is missing; {_AGAIN}.")
-    val: Classes = {wnid: [] for wnid in wnids}
-    images = {name: file for name, file in files.items() if name.startswith(f"{top}val/images/")}
-    for number, line in enumerate(_lines(annotations), start=1):
-        name, wnid, *_ = [*line.split("\t"), ""]
-        if wnid not in val:
-            raise UserError(
-                f"{annotations.where}, line {number}: expected a file name, a tab and a class of wnids.txt, "
-                f"found {line[:60]!r}; {_AGAIN}."
-            )
-        image = images.pop(f"{top}val/images/{name}", None)  # a second line for it is refused
-        if image is None:
-            raise UserError(
-                f"{annotations.where}: {name} is listed twice, or is missing (val/ has "
-                f"{_found(files, f'{top}val/')}); {_AGAIN}."
-            )
-        val[wnid].append(image)
-    return train, val
-
-
-def _lines(file: File) -> list[str]:
-    """The lines of a text file, whichever byte-order mark an editor or a shell has put before them."""
-    content = file.read()
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = content.decode("utf-16" if utf16 else "utf-8-sig", "replace")
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _course_parts(root: Path) -> list[Path]:
-    """`Train1.zip` to `Train5.zip` and `Val1.zip`, or folders of these names; letter case does not count.
-
-    Where a folder and a zip have the same name the zip is read.
-    """
-    if not root.is_dir():
+    top = _top(path, files, "train/", "give the folder or zip that holds train/ and val/")
+    if not any(name.startswith(f"{top}val/") for name in files):
         raise UserError(
-            f"data_root {str(root)!r} is a file; give the folder that holds Train1.zip to Val1.zip."
+            f"{path} has no val/ beside {top}train/ (there is {_found(files, top)}); "
+            "rename the validation split to val/."
         )
-    parts: dict[str, Path] = {}
-    for path in sorted(root.iterdir()):
-        if re.fullmatch(r"(train|val)[0-9]*(\.zip)?", path.name, re.IGNORECASE):
-            other = parts.setdefault(path.name.lower(), path)
-            if other != path:
-                raise UserError(f"{other} and {path} differ in letter case alone; remove one.")
-    for split in ("train", "val"):
-        if not any(name.startswith(split) for name in parts):
-            raise UserError(
-                f"{root} has no {split.capitalize()}1.zip (nor a folder of that name); "
-                "give the folder that holds the course's zips."
-            )
-    return [path for name, path in parts.items() if f"{name}.zip" not in parts]
+    return _classes_under(files, f"{top}train/"), _classes_under(files, f"{top}val/")
 
 
 def _imagenet64(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
@@ -169,19 +116,51 @@ def _imagenet64(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
     return splits
 
 
-def _folder(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
-    """`train/<class>/*` and `val/<class>/*`, at the top or in folders around them."""
+def _tiny_imagenet(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
+    """Tiny ImageNet's own layout, in its zip, its folder, or that folder's parent.
+
+    `wnids.txt`, `train/<wnid>/images/*.JPEG`, `val/images/*.JPEG`, `val/val_annotations.txt`.
+    """
     ((path, files),) = archives.items()
-    top = _top(path, files, "train/", "give the folder or zip that holds train/ and val/")
-    if not any(name.startswith(f"{top}val/") for name in files):
-        raise UserError(
-            f"{path} has no val/ beside {top}train/ (there is {_found(files, top)}); "
-            "rename the validation split to val/."
-        )
-    return _classes_under(files, f"{top}train/"), _classes_under(files, f"{top}val/")
+    top = _top(path, files, "wnids.txt", "give tiny-imagenet-200.zip or its folder")
+    found, train, val = _classes_under(files, f"{top}train/"), {}, {}
+    for wnid in _lines(path, files, f"{top}wnids.txt"):
+        if wnid in train:
+            raise UserError(f"{path}: {top}wnids.txt lists {wnid!r} twice; {_AGAIN}.")
+        folder = f"{top}train/{wnid}/"
+        train[wnid] = [file for file in found.get(wnid, []) if file.name.startswith(f"{folder}images/")]
+        if found.get(wnid) and not train[wnid]:
+            raise UserError(
+                f"{path}: {folder} has no images in images/ (it has {_found(files, folder)}): not Tiny "
+                "ImageNet's own layout; download it anew, or, if val/ has a folder a class too, read it as "
+                "dataset folder."
+            )
+    listed, annotations = set(), f"{top}val/val_annotations.txt"
+    for number, line in enumerate(_lines(path, files, annotations), start=1):
+        name, wnid, *_ = [*line.split("\t"), ""]
+        image = f"{top}val/images/{name}"
+        if wnid not in train or image not in files or image in listed:
+            raise UserError(
+                f"{path}: {annotations}, line {number}: expected a file name of val/images/ that no other "
+                f"line has, a tab and a class of wnids.txt, found {line[:60]!r} (val/ has "
+                f"{_found(files, f'{top}val/')}); {_AGAIN}."
+            )
+        listed.add(image)
+        val.setdefault(wnid, []).append(files[image])
+    return train, val
 
 
-# By the name of the source: the files of its archives to those of its splits, by class.
+def _lines(path: Path, files: Files, name: str) -> list[str]:
+    """The lines of a text file, whichever byte-order mark an editor or a shell has put before them."""
+    if name not in files:
+        raise UserError(f"{path}: {name} is missing; {_AGAIN}.")
+    content = files[name].read()
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if utf16 else "utf-8-sig", "replace")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+# By the name of the source: from the files of its archives to those of the two splits, by class.
 FILE_SOURCES: dict[str, Callable[[dict[Path, Files]], tuple[Classes, Classes]]] = {
     "tiny-imagenet": _tiny_imagenet,
     "imagenet64": _imagenet64,
@@ -204,36 +183,29 @@ def _natural_key(file: File) -> tuple:
 
 
 def select(
-    source: Source, num_classes: int, train_images: int, val_images: int
+    source: str, root: Path, num_classes: int, train_images: int, val_images: int
 ) -> tuple[list[str], dict[str, list[tuple[File, int]]]]:
     """Names of the first classes, and for each split the first files of each with its label; 0 means all.
 
-    Raises UserError on too many classes, too few images, an empty class, a missing split.
+    Raises UserError on too many classes, too few images, an empty class, another layout, unsafe files.
     """
-    splits, totals = source.splits(), {"train": train_images, "val": val_images}
-    class_names = sorted(splits["train"] | splits["val"])
-    if num_classes > len(class_names):
+    train, val = FILE_SOURCES[source]({path: open_archive(path) for path in archives_of(source, root)})
+    class_names = sorted(train | val)
+    if not class_names or num_classes > len(class_names):
         raise UserError(
-            f"num_classes is {num_classes}; {source.path} has {len(class_names)}: ask for at most that."
+            f"num_classes is {num_classes}; {root} has {len(class_names)} classes: ask for at most that."
         )
     class_names = class_names[: num_classes or len(class_names)]
     chosen = {}
-    for split, classes in splits.items():
-        if not any(classes.values()):
-            raise UserError(f"{source.path} has no {split} images; check that the {split} split is there.")
-        total = totals[split]
+    for split, classes, total in (("train", train, train_images), ("val", val, val_images)):
         counts = spread(total, len(class_names), f"{split}_images") if total else [0] * len(class_names)
         chosen[split] = []
         for label, (name, count) in enumerate(zip(class_names, counts, strict=True)):
             files = sorted(classes.get(name, []), key=_natural_key)
-            if not files:
+            if len(files) < max(count, 1):
                 raise UserError(
-                    f"{source.path}: class {name!r} has no {split} images; add some or remove the class."
-                )
-            if count > len(files):
-                raise UserError(
-                    f"{split}_images is {total}, {count} of class {name!r}, and {source.path} has "
-                    f"{len(files)} of it; ask for at most {len(files) * len(class_names)}."
+                    f"{root}: class {name!r} has {len(files)} {split} images, fewer than the "
+                    f"{max(count, 1)} asked for; add some, or ask for fewer images or classes."
                 )
             chosen[split] += [(file, label) for file in files[: count or len(files)]]
     return class_names, chosen
