@@ -6,10 +6,9 @@ import unicodedata
 import zipfile
 
 import pytest
-from small_archives import write_folder, write_zip
+from small_archives import refused, write_folder, write_zip
 
 from xnnlib.data.archives import LARGEST_FILE, find, identity, open_archive
-from xnnlib.errors import UserError
 
 FILES = {"a/1.jpg": b"one", "a/2.jpg": b"two", "b/c/3.jpg": b"three"}
 CONTAINERS = pytest.mark.parametrize("write, path", [(write_folder, "data"), (write_zip, "data.zip")])
@@ -32,10 +31,9 @@ def contents(path):
     return {name: file.read() for name, file in open_archive(path).items() if not name.endswith("/")}
 
 
-def refused(path, message, read=False):
-    with pytest.raises(UserError, match=message) as raised:
+def check(path, message, read=False):
+    with refused(message):
         contents(path) if read else open_archive(path)
-    assert "\n" not in str(raised.value)
 
 
 @CONTAINERS
@@ -57,11 +55,6 @@ def test_unreadable_litter_is_left_out(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert contents(root) == FILES
-
-
-def test_folder_names_its_empty_folders(tmp_path):
-    (tmp_path / "train" / "empty").mkdir(parents=True)
-    assert list(open_archive(tmp_path)) == ["train/", "train/empty/"]
 
 
 @CONTAINERS
@@ -104,7 +97,7 @@ def test_names_in_an_old_code_page_are_kept(tmp_path):
 @CONTAINERS
 def test_two_spellings_of_one_name_are_refused(tmp_path, write, path):
     files = {unicodedata.normalize(form, "a/é.jpg"): b"" for form in ("NFC", "NFD")}
-    refused(write(tmp_path / path, files), ".jpg is there twice, or in two Unicode spellings")
+    check(write(tmp_path / path, files), ".jpg is there twice, or in two Unicode spellings")
 
 
 @pytest.mark.parametrize("name", [b"two\nlines.jpg", b"latin-\xe9.jpg"])
@@ -113,7 +106,7 @@ def test_file_that_no_line_can_name_is_refused(tmp_path, name):
         open(os.path.join(os.fsencode(tmp_path), name), "w").close()
     except OSError:
         pytest.skip("the file system refuses such a name itself")
-    refused(tmp_path, "is no name that a line could show; rename it")
+    check(tmp_path, "is no name that a line could show; rename it")
 
 
 # Damaged and harmful files
@@ -142,20 +135,20 @@ def test_torn_zip_is_named(tmp_path):
     content = path.read_bytes()
     for torn in (content[:-40], content[:20] + content[60:], content + b"<html>", b""):
         path.write_bytes(torn)
-        refused(path, r"data\.zip is not a whole zip file .* again\.")
+        check(path, r"data\.zip is not a whole zip file .* again\.")
 
 
 @pytest.mark.parametrize("start", [b"train/cat/0.jpg\0", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b\x08"])
 def test_other_archives_are_not_called_torn(tmp_path, start):
     (tmp_path / "data.tar").write_bytes(start.ljust(1024, b"\0"))
-    refused(tmp_path / "data.tar", r"data\.tar is not a zip file; unpack it yourself, and give the folder")
+    check(tmp_path / "data.tar", r"data\.tar is not a zip file; unpack it yourself, and give the folder")
 
 
 def test_zip_member_with_a_wrong_checksum_is_named(tmp_path):
     path = write_zip(tmp_path / "data.zip", FILES)
     path.write_bytes(path.read_bytes().replace(b"three", b"threw"))
     assert open_archive(path)["a/1.jpg"].read() == b"one"
-    refused(path, r"data\.zip: b/c/3\.jpg cannot be read .*CRC", read=True)
+    check(path, r"data\.zip: b/c/3\.jpg cannot be read .*CRC", read=True)
 
 
 def test_member_hidden_by_a_damaged_length_is_missed(tmp_path):
@@ -165,36 +158,35 @@ def test_member_hidden_by_a_damaged_length_is_missed(tmp_path):
     struct.pack_into("<H", content, content.index(b"PK\1\2") + 32, 46 + len("a/2.jpg"))
     path.write_bytes(content)
     assert len(zipfile.ZipFile(path).namelist()) == 2
-    refused(path, "2 members where it counts 3")
+    check(path, "2 members where it counts 3")
 
 
 def test_member_renamed_in_the_directory_is_refused(tmp_path):
     path = write_zip(tmp_path / "data.zip", FILES)
     start, directory, end = path.read_bytes().partition(b"PK\1\2")
     path.write_bytes(start + directory + end.replace(b"a/2.jpg", b"z/2.jpg"))
-    refused(path, "File name in directory 'z/2.jpg' and header b'a/2.jpg' differ")
+    check(path, "File name in directory 'z/2.jpg' and header b'a/2.jpg' differ")
+
+
+HARMFUL = {
+    "newline": ({"name": "a/two\nlines.jpg"}, "is no name that a line could show"),
+    "escape": ({"name": "a/\x1b[31m.jpg"}, "is no name that a line could show"),
+    "long": ({"name": "a/" + "7" * 5000 + ".jpg"}, "is no name that a line could show"),
+    "twice": ({"name": "b/0.jpg"}, "b/0.jpg is there twice"),
+    "bzip2": ({"compress_type": zipfile.ZIP_BZIP2}, "compressed by another method than deflate"),
+    "lzma": ({"compress_type": zipfile.ZIP_LZMA}, "compressed by another method than deflate"),
+}
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize(
-    "member, message",
-    [
-        ({"name": "a/two\nlines.jpg"}, "is no name that a line could show"),
-        ({"name": "a/\x1b[31m.jpg"}, "is no name that a line could show"),
-        ({"name": "a/" + "7" * 5000 + ".jpg"}, "is no name that a line could show"),
-        ({"name": "b/0.jpg"}, "b/0.jpg is there twice"),
-        ({"compress_type": zipfile.ZIP_BZIP2}, "compressed by another method than deflate"),
-        ({"compress_type": zipfile.ZIP_LZMA}, "compressed by another method than deflate"),
-    ],
-    ids=["newline", "escape", "long", "twice", "bzip2", "lzma"],
-)
+@pytest.mark.parametrize("member, message", HARMFUL.values(), ids=HARMFUL.keys())
 def test_harmful_member_is_refused(tmp_path, member, message):
-    refused(zip_with(tmp_path / "data.zip", **member), message)
+    check(zip_with(tmp_path / "data.zip", **member), message)
 
 
 def test_encrypted_member_is_refused(tmp_path):
     path = edited(zip_with(tmp_path / "data.zip"), "<H", 1, offset=8)
-    refused(path, "a/1.jpg' is encrypted.*make the zip again without a password")
+    check(path, "a/1.jpg' is encrypted.*make the zip again without a password")
 
 
 @pytest.mark.parametrize("name", ["../../a.jpg", "a/../../b.jpg", "/etc/a.jpg", "C:/a.jpg", "..\\a.jpg"])
@@ -212,7 +204,7 @@ def test_member_that_lies_about_its_size_fills_no_memory(tmp_path):
     path = zip_with(tmp_path / "data.zip", content=bytes(10**7), compress_type=zipfile.ZIP_DEFLATED)
     member = open_archive(edited(path, "<L", 1000, offset=24))["a/1.jpg"]
     tracemalloc.start()
-    with pytest.raises(UserError, match=r"a/1\.jpg cannot be read .*CRC"):
+    with refused(r"a/1\.jpg cannot be read .*CRC"):
         member.read()
     assert tracemalloc.get_traced_memory()[1] < 10**6
     tracemalloc.stop()
@@ -221,7 +213,7 @@ def test_member_that_lies_about_its_size_fills_no_memory(tmp_path):
 @CONTAINERS
 def test_file_that_is_too_large_is_refused_when_it_is_read(tmp_path, write, path):
     path = write(tmp_path / path, {"a.jpg": bytes(LARGEST_FILE + 1)})
-    refused(path, r"a\.jpg has 67,108,865 bytes; a file may have at most 64 MiB", read=True)
+    check(path, r"a\.jpg has 67,108,865 bytes; a file may have at most 64 MiB", read=True)
 
 
 # Folders
@@ -234,7 +226,7 @@ def test_missing_paths_are_named(tmp_path):
         ("~nobody-of-this-name/data", "cannot be opened .*give the folder"),
         ("", "data_root is empty"),
     ):
-        with pytest.raises(UserError, match=message):
+        with refused(message):
             find(path)
 
 
@@ -244,7 +236,7 @@ def test_relative_path_starts_at_the_projects_root(tmp_path, monkeypatch, workin
     monkeypatch.chdir(tmp_path / working)
     assert find("my-images") == tmp_path / "my-images"
     expected = f"'mine' does not exist as {tmp_path / 'mine'} (a relative path starts at the project's"
-    with pytest.raises(UserError, match=re.escape(expected)):
+    with refused(re.escape(expected)):
         find("mine")
 
 
@@ -271,9 +263,9 @@ def test_bad_link_is_refused(tmp_path, target, message):
     write_folder(tmp_path, {"outside.jpg": b"", "data2/1.jpg": b""})
     root = write_folder(tmp_path / "data", FILES)
     (root / "a/3.jpg").symlink_to(target)
-    refused(root, message)
+    check(root, message)
 
 
 def test_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
-    refused(tmp_path, "a.jpg is a device or a pipe")
+    check(tmp_path, "a.jpg is a device or a pipe")

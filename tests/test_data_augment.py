@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
+from small_archives import refused
 from torchvision.transforms import v2
 
 from xnnlib.data.augment import centre_crop, crop_resize, normalise, random_resized_boxes
-from xnnlib.errors import UserError
 
 
 def images(count, rows, columns, seed=0):
@@ -105,7 +105,7 @@ def test_centre_crop_of_the_packed_size_moves_no_pixel():
 
 
 def test_crop_larger_than_resize_is_refused():
-    with pytest.raises(UserError, match="crop is 56, larger than resize, 48"):
+    with refused("crop is 56, larger than resize, 48"):
         centre_crop(images(1, 64, 64), torch.tensor([[64, 64]]), 48, 56)
 
 
