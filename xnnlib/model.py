@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xnnlib.spec import BaselineSpec, NetworkSpec, Stage
+from xnnlib.spec import AnySpec, NetworkSpec, Stage
 
 
 def channel_means(x: Tensor) -> Tensor:
@@ -239,24 +239,14 @@ class InvertedResidual(nn.Module):
 class Network(nn.Module):
     """Maps (N, 3, 56, 56) images to (N, num_classes) logits (paper, Table 1 and Figure 1).
 
-    `block` is "standard" (A), "se" (B: + squeeze-and-excite with `reduction` R) or "se_cond"
-    (C: + conditional convolution with `experts` M). Other image sizes work too: the classifier
-    averages over whatever rows and columns are left. `variation` is what else NetworkSpec takes:
-    filter_size, expansion, width, routing, conditional_from, table. `stages[i]` holds the repeats of row i.
-
-    Raises UserError on a value that NetworkSpec refuses.
+    Takes what `NetworkSpec` takes, as in `Network("se", num_classes=10, reduction=8)`, and raises UserError
+    where it does. Other image sizes work too: the classifier averages over whatever rows and columns are
+    left. `stages[i]` holds the repeats of row i.
     """
 
-    def __init__(
-        self,
-        block: str = "standard",
-        num_classes: int = 100,
-        reduction: int = 4,
-        experts: int = 4,
-        **variation: object,
-    ):
+    def __init__(self, *sizes: object, **named_sizes: object):
         super().__init__()
-        self.spec = NetworkSpec(block, num_classes, reduction, experts, **variation)
+        self.spec = NetworkSpec(*sizes, **named_sizes)
         rows = zip(self.spec.stages, self.spec.levels(), strict=True)
         self.stages = nn.Sequential(*(_build(stage, level, self.spec) for stage, level in rows))
 
@@ -269,18 +259,16 @@ class Network(nn.Module):
         return self.stages(images)
 
 
-def build(spec: NetworkSpec | BaselineSpec) -> nn.Module:
+def build(spec: AnySpec) -> nn.Module:
     """The network of a specification, initialised from torch's random numbers."""
     if isinstance(spec, NetworkSpec):
         return Network.of(spec)
-    from xnnlib import (
-        baselines,  # torchvision and timm take seconds, which the paper's own networks need not wait
-    )
+    from xnnlib import baselines  # whose libraries take seconds, which the paper's networks need not wait
 
     return baselines.build(spec)
 
 
-def untrained(spec: NetworkSpec | BaselineSpec) -> nn.Module:
+def untrained(spec: AnySpec) -> nn.Module:
     """The network of a specification, to walk and to count; the caller's random numbers stay as they were."""
     with torch.random.fork_rng(devices=[]):
         return build(spec).eval()
@@ -294,38 +282,23 @@ def memory_format(block: str) -> torch.memory_format:
 
 
 def _build(stage: Stage, level: int, spec: NetworkSpec) -> nn.Sequential:
-    repeats = range(stage.repeat)
-    if stage.operation == "block":
-        return nn.Sequential(*(_block(stage, level, spec) for _ in repeats))
     if stage.operation == "classifier":
         classifier = nn.Linear(stage.in_channels, spec.num_classes)
         nn.init.normal_(classifier.weight, std=0.01)
         nn.init.zeros_(classifier.bias)
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
-    return nn.Sequential(
-        *(
-            ConvolutionNorm(
-                ordinary_convolution(stage.in_channels, stage.out_channels, stage.filter_size, stage.stride),
-                stage.out_channels,
-            )
-            for _ in repeats
-        )
-    )
+    return nn.Sequential(*(_build_one(stage, level, spec) for _ in range(stage.repeat)))
 
 
-def _block(stage: Stage, level: int, spec: NetworkSpec) -> InvertedResidual:
-    conditional = spec.block == "se_cond" and level >= spec.conditional_from
-    gated = spec.block in ("se", "se_cond")
-    shared = conditional and spec.routing == "shared"
-    return InvertedResidual(
-        stage.in_channels,
-        stage.out_channels,
-        stage.filter_size,
-        stage.stride,
-        stage.expansion,
-        convolution=partial(CondConv2d, experts=spec.experts, routing=spec.routing)
-        if conditional
-        else ordinary_convolution,
-        gate=partial(SqueezeExcite, reduction=spec.reduction) if gated else None,
-        routing=partial(Routing, experts=spec.experts, kind="shared") if shared else None,
-    )
+def _build_one(stage: Stage, level: int, spec: NetworkSpec) -> nn.Module:
+    shape = (stage.in_channels, stage.out_channels, stage.filter_size, stage.stride)
+    if stage.operation != "block":
+        return ConvolutionNorm(ordinary_convolution(*shape), stage.out_channels)
+    parts: dict[str, Callable] = {}
+    if spec.block != "standard":
+        parts["gate"] = partial(SqueezeExcite, reduction=spec.reduction)
+    if spec.block == "se_cond" and level >= spec.conditional_from:
+        parts["convolution"] = partial(CondConv2d, experts=spec.experts, routing=spec.routing)
+        if spec.routing == "shared":
+            parts["routing"] = partial(Routing, experts=spec.experts, kind="shared")
+    return InvertedResidual(*shape, stage.expansion, **parts)
