@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from xnnlib import training
-from xnnlib.checkpoint import has_checkpoint
+from xnnlib.checkpoint import CHECKPOINT
 from xnnlib.spec import RECIPES, NetworkSpec
 
 CPU = torch.device("cpu")
@@ -32,14 +32,8 @@ def start(run_dir: Path, *more: str, launcher=(), program=MODULE, **environment:
     """Train in a process group of its own, with one thread; standard error goes to standard output."""
     command = [sys.executable, *launcher, *program, *ARGUMENTS, f"--run-dir={run_dir}", *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, start_new_session=True, **output)
 
 
 def finish(process: subprocess.Popen, status: int = 0) -> str:
@@ -51,7 +45,7 @@ def finish(process: subprocess.Popen, status: int = 0) -> str:
 
 def wait_for_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
     """Return when the run has written a checkpoint."""
-    while not has_checkpoint(run_dir):
+    while not (run_dir / CHECKPOINT).exists():
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.01)
 
