@@ -22,33 +22,25 @@ def test_versions_are_those_that_run():
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
-@pytest.mark.parametrize(
-    "capability, fast",
-    [((7, 0), False), ((7, 5), False), ((8, 0), True), ((8, 6), True), ((9, 0), True), ((10, 0), True)],
-    ids=["V100", "T4", "A100", "A10", "H100", "B200"],
-)
+@pytest.mark.parametrize("capability, fast", [((7, 5), False), ((8, 0), True), ((10, 0), True)])
 def test_bfloat16_is_fast_from_ampere_on(capability, fast, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert runtime.has_bfloat16(torch.device("cuda")) is fast
 
 
-@pytest.mark.parametrize("found, fast", [({"avx512_bf16": True}, True), ({"avx2": True}, False), ({}, False)])
+@pytest.mark.parametrize("found, fast", [({"avx512_bf16": True}, True), ({"avx2": True}, False)])
 def test_processor_has_bfloat16_by_its_instructions(found, fast, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
     assert runtime.has_bfloat16(torch.device("cpu")) is fast
 
 
-# A copy of the package in a folder of its own
-
-
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """The folder that a copy of the package lies in, as far as `commit` looks."""
-    shutil.copytree(
-        runtime.PACKAGE, tmp_path / "work" / "xnnlib", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    monkeypatch.setattr(runtime, "PACKAGE", tmp_path / "work" / "xnnlib")
-    return tmp_path / "work"
+    package = tmp_path / "work" / "xnnlib"
+    shutil.copytree(runtime.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(runtime, "PACKAGE", package)
+    return package.parent
 
 
 def git(folder, *arguments):

@@ -1,6 +1,7 @@
 """A training run of seconds: what it trains, how to start it in a process of its own, what it leaves."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -43,7 +44,7 @@ def finish(process: subprocess.Popen, status: int = 0) -> str:
     return output
 
 
-def wait_for_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
+def await_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
     """Return when the run has written a checkpoint."""
     while not (run_dir / CHECKPOINT).exists():
         assert process.poll() is None, process.stdout.read()
@@ -53,6 +54,11 @@ def wait_for_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
 def interrupt(process: subprocess.Popen) -> None:
     """Ctrl-C, as a terminal sends it: to every process of the group."""
     os.killpg(process.pid, signal.SIGINT)
+
+
+def disk_full(descriptor: int) -> None:
+    """What `os.fsync` does then."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def at_step(monkeypatch, epoch: int, step: int, happen: Callable[[], None]) -> None:
