@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 import sys
 
@@ -35,10 +34,11 @@ def test_processor_has_bfloat16_by_its_instructions(found, fast, monkeypatch):
 
 
 @pytest.fixture
-def copy(tmp_path, monkeypatch):
-    """The folder that a copy of the package lies in, as far as `commit` looks."""
+def checkout(tmp_path, monkeypatch):
+    """A folder with the code in it, as far as `commit` looks."""
     package = tmp_path / "work" / "xnnlib"
-    shutil.copytree(runtime.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    package.mkdir(parents=True)
+    (package / "runtime.py").touch()
     monkeypatch.setattr(runtime, "PACKAGE", package)
     return package.parent
 
@@ -56,19 +56,18 @@ def commit_all(folder):
     return git(folder, "rev-parse", "HEAD")
 
 
-def test_commit_is_git_s_and_says_when_the_code_differs(copy):
+def test_commit_is_git_s_and_says_when_the_code_differs(checkout):
     assert runtime.commit() == "unknown"
-    head = commit_all(copy)
+    head = commit_all(checkout)
     assert runtime.commit() == head
-    (copy / "results").mkdir()
-    (copy / "results" / "record.json").write_text("{}")
+    (checkout / "results").mkdir()
+    (checkout / "results" / "record.json").write_text("{}")
     assert runtime.commit() == head
-    with open(copy / "xnnlib" / "model.py", "a") as file:
-        file.write("changed = True\n")
+    (checkout / "xnnlib" / "runtime.py").write_text("changed = True\n")
     assert runtime.commit() == f"{head}-dirty"
 
 
-def test_commit_is_that_of_the_code_wherever_training_starts(copy, tmp_path, monkeypatch):
+def test_commit_is_that_of_the_code_wherever_training_starts(checkout, tmp_path, monkeypatch):
     """Whatever git is told of the folder or the environment that training starts in."""
     other = tmp_path / "other"
     other.mkdir()
@@ -76,19 +75,19 @@ def test_commit_is_that_of_the_code_wherever_training_starts(copy, tmp_path, mon
     foreign = commit_all(other)
     monkeypatch.chdir(other)
     assert runtime.commit() == "unknown"
-    head = commit_all(copy)
+    head = commit_all(checkout)
     assert runtime.commit() == head
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as in a hook of the other repository
     assert runtime.commit() != foreign
 
 
-def test_repository_around_the_code_that_does_not_track_it_is_not_its_own(copy):
+def test_repository_around_the_code_that_does_not_track_it_is_not_its_own(checkout):
     """As where xnnlib is installed into an environment inside somebody's project, ignored or not."""
     for ignored in ("", "xnnlib/\n"):
-        (copy / ".gitignore").write_text(ignored)
-        git(copy, "init", "-q")
-        git(copy, "add", ".gitignore")
-        git(copy, "commit", "-q", "-m", "theirs")
+        (checkout / ".gitignore").write_text(ignored)
+        git(checkout, "init", "-q")
+        git(checkout, "add", ".gitignore")
+        git(checkout, "commit", "-q", "-m", "theirs")
         assert runtime.commit() == "unknown"
 
 

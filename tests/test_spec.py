@@ -56,12 +56,9 @@ def test_custom_table_keeps_its_own_sizes():
 @pytest.mark.parametrize(
     "make, values, line",
     [
-        (NetworkSpec, {"routing": "share"}, "routing 'share' is unknown; .* Did you mean 'shared'?"),
         (NetworkSpec, {"expert": 2}, "parameter 'expert' is unknown; .* Did you mean 'experts'?"),
         (NetworkSpec, {"experts": 2.5}, "experts is 2.5; it must be a whole number."),
-        (NetworkSpec, {"filter_size": 4}, "filter_size is 4; it must be odd."),
         (NetworkSpec, {"width": 0.0}, "width is 0.0; it must be above 0."),
-        (NetworkSpec, {"conditional_from": 6}, "conditional_from is 6; it must be at most 5."),
         (Recipe, {"epochs": 0}, "epochs is 0; it must be at least 1."),
         (
             Recipe,

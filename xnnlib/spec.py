@@ -133,10 +133,9 @@ class NetworkSpec:
 
     def levels(self) -> tuple[int, ...]:
         """The level of each stage, by the width that it makes in the table; 0 for what is no block."""
+        level_of = {width: level for level, widths in enumerate(LEVELS, 1) for width in widths}
         return tuple(
-            next((i for i, widths in enumerate(LEVELS, 1) if stage.out_channels in widths), len(LEVELS))
-            if stage.operation == "block"
-            else 0
+            level_of.get(stage.out_channels, len(LEVELS)) if stage.operation == "block" else 0
             for stage in self.table
         )
 
@@ -217,18 +216,11 @@ class Recipe:
         keeps its share of the epochs, so that a short run sees the same curve, shortened; the images
         keep their ratio to the crop. Raises UserError on a size that cannot be.
         """
-        rate = batch_size / self.batch_size
-        return replace(
-            self,
-            epochs=epochs,
-            batch_size=batch_size,
-            crop=crop,
-            resize=round(crop * self.resize / self.crop),
-            warmup_epochs=self.warmup_epochs * epochs / self.epochs,
-            start_learning_rate=self.start_learning_rate * rate,
-            peak_learning_rate=self.peak_learning_rate * rate,
-            final_learning_rate=self.final_learning_rate * rate,
-        )
+        rates = [f"{when}_learning_rate" for when in ("start", "peak", "final")]
+        scaled = {name: getattr(self, name) * (batch_size / self.batch_size) for name in rates}
+        scaled["warmup_epochs"] = self.warmup_epochs * epochs / self.epochs
+        scaled["resize"] = round(crop * self.resize / self.crop)
+        return replace(self, epochs=epochs, batch_size=batch_size, crop=crop, **scaled)
 
 
 # `paper` is the paper's own setting, modelled on the routine of RegNetX/Y (Radosavovic et al.,
