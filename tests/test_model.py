@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import mobilenetv2
 
-from xnnlib.model import CondConv2d, DepthwiseConv2d, InvertedResidual, Network, Routing, SqueezeExcite
+from xnnlib.model import CondConv2d, Convolution, InvertedResidual, Network, Routing, SqueezeExcite
 from xnnlib.spec import BLOCKS, ROUTINGS, TABLE_1, NetworkSpec
 
 # Layers
@@ -34,7 +34,7 @@ def test_squeeze_excite_keeps_one_hidden_channel():
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("filter_size", [3, 5])
 def test_depthwise_convolution_in_bfloat16_is_torch_s_within_rounding(filter_size, stride, memory_format):
-    layer = DepthwiseConv2d(8, filter_size, stride)
+    layer = Convolution(8, 8, filter_size, stride, depthwise=True)
     plain = nn.Conv2d(8, 8, filter_size, stride, filter_size // 2, groups=8, bias=False).double()
     plain.load_state_dict(layer.state_dict())
     x = torch.randn(4, 8, 9, 9).bfloat16().contiguous(memory_format=memory_format).requires_grad_()

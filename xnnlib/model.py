@@ -36,16 +36,39 @@ def convolve_each_channel(x: Tensor, filters: Tensor, stride: int) -> Tensor:
         return convolve(x.float(), filters.float()).to(torch.get_autocast_dtype("cpu"))
 
 
-class DepthwiseConv2d(nn.Conv2d):
-    """A fully grouped convolution of `channels` without bias, zero padded by filter_size // 2."""
+def init_filter(weight: Tensor) -> None:
+    """Initialise one (out_channels, in_channels / groups, F, F) filter in place, before a ReLU.
 
-    def __init__(self, channels: int, filter_size: int, stride: int = 1):
-        super().__init__(
-            channels, channels, filter_size, stride, filter_size // 2, groups=channels, bias=False
-        )
+    Normal with variance 2 / fan-out (He et al., arXiv:1502.01852); a depthwise filter, which has one
+    input a channel, has a fan-out of F * F.
+    """
+    out_channels, inputs_per_filter, size, _ = weight.shape
+    fan_out = size * size * (1 if inputs_per_filter == 1 else out_channels)
+    with torch.no_grad():
+        weight.normal_(0.0, (2.0 / fan_out) ** 0.5)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution without bias that keeps H / stride x W / stride.
+
+    It is dense, or fully grouped (`depthwise`, in_channels = out_channels).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        filter_size: int = 1,
+        stride: int = 1,
+        depthwise: bool = False,
+    ):
+        shape = {"padding": filter_size // 2, "groups": in_channels if depthwise else 1, "bias": False}
+        super().__init__(in_channels, out_channels, filter_size, stride, **shape)
+        init_filter(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve_each_channel(x, self.weight, self.stride[0])
+        depthwise = self.groups > 1
+        return convolve_each_channel(x, self.weight, self.stride[0]) if depthwise else super().forward(x)
 
 
 class SqueezeExcite(nn.Module):
@@ -149,34 +172,6 @@ class CondConv2d(nn.Module):
         return y.view(samples, channels, *y.shape[2:])
 
 
-def init_filter(weight: Tensor) -> None:
-    """Initialise one (out_channels, in_channels / groups, F, F) filter in place, before a ReLU.
-
-    Normal with variance 2 / fan-out (He et al., arXiv:1502.01852); a depthwise filter, which has one
-    input a channel, has a fan-out of F * F.
-    """
-    out_channels, inputs_per_filter, size, _ = weight.shape
-    fan_out = size * size * (1 if inputs_per_filter == 1 else out_channels)
-    with torch.no_grad():
-        weight.normal_(0.0, (2.0 / fan_out) ** 0.5)
-
-
-def ordinary_convolution(
-    in_channels: int, out_channels: int, filter_size: int = 1, stride: int = 1, depthwise: bool = False
-) -> nn.Conv2d:
-    """A convolution without bias that keeps H / stride x W / stride; depthwise is fully grouped,
-    with in_channels = out_channels.
-    """
-    if depthwise:
-        convolution = DepthwiseConv2d(in_channels, filter_size, stride)
-    else:
-        convolution = nn.Conv2d(
-            in_channels, out_channels, filter_size, stride, padding=filter_size // 2, bias=False
-        )
-    init_filter(convolution.weight)
-    return convolution
-
-
 class ConvolutionNorm(nn.Sequential):
     """A convolution, batch norm over its `channels` outputs and, unless told otherwise, a ReLU."""
 
@@ -212,7 +207,7 @@ class InvertedResidual(nn.Module):
         filter_size: int = 3,
         stride: int = 1,
         expansion: int = 4,
-        convolution: Callable[..., nn.Module] = ordinary_convolution,
+        convolution: Callable[..., nn.Module] = Convolution,
         gate: Callable[[int], nn.Module] | None = None,
         routing: Callable[[int], nn.Module] | None = None,
     ):
@@ -293,7 +288,7 @@ def _build(stage: Stage, level: int, spec: NetworkSpec) -> nn.Sequential:
 def _build_one(stage: Stage, level: int, spec: NetworkSpec) -> nn.Module:
     shape = (stage.in_channels, stage.out_channels, stage.filter_size, stage.stride)
     if stage.operation != "block":
-        return ConvolutionNorm(ordinary_convolution(*shape), stage.out_channels)
+        return ConvolutionNorm(Convolution(*shape), stage.out_channels)
     parts: dict[str, Callable] = {}
     if spec.block != "standard":
         parts["gate"] = partial(SqueezeExcite, reduction=spec.reduction)
