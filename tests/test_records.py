@@ -74,7 +74,6 @@ def changed(path, value):
 @pytest.mark.parametrize(
     "path, value, words",
     [
-        ("recipe.epochs", "10", "recipe: epochs is '10'; it must be a whole number"),
         ("recipe.batch_norm", "per_process", "recipe: parameter 'batch_norm' is unknown"),
         ("recipe.momentum", None, "recipe.momentum is missing"),
         ("network.experts", None, "network.experts is missing"),
@@ -136,15 +135,6 @@ def test_missing_or_unreadable_file_is_named(tmp_path):
     assert "epochs.csv is missing" in refusal(tmp_path / "run")
     epochs.mkdir()
     assert "epochs.csv cannot be read (Is a directory)" in refusal(tmp_path / "run")
-
-
-def test_run_that_stopped_needs_no_result(tmp_path):
-    record, rows = example()
-    for name in ("epochs", "last", "best", "train_seconds", "images_per_second"):
-        del record[name]
-    records.save_record(tmp_path, record | {"complete": False})
-    records.save_epochs(tmp_path, rows[:1])
-    assert load_run(tmp_path).epochs["epoch"] == [1]
 
 
 def test_older_record_is_filled_in_with_what_every_run_had_then(tmp_path):

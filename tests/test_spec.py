@@ -6,12 +6,6 @@ from xnnlib.errors import UserError
 from xnnlib.spec import BLOCKS, LEVELS, RECIPES, TABLE_1, NetworkSpec, Recipe, recipe_for
 
 
-def test_each_row_reads_what_the_row_before_it_wrote():
-    for row, following in zip(TABLE_1, TABLE_1[1:], strict=False):
-        assert following.in_channels == row.out_channels
-        assert following.size == row.size // row.stride
-
-
 def test_identity_marks_are_those_of_the_paper():
     blocks = [row for row in TABLE_1 if row.operation == "block"]
     assert [row.identity for row in blocks] == [
