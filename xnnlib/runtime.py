@@ -143,7 +143,9 @@ def code_digest(package: Path = PACKAGE) -> str:
     xnnlib.report, the functions `main` and what runs as a script do not count. Comments, docstrings and
     layout change nothing, nor does the version of Python.
     """
-    finder = ModuleFinder([str(package.parent)], excludes=[f"{package.name}.report"])
+    # Where the package is installed, its neighbours are all that it imports.
+    others = {path.name.split(".")[0] for path in package.parent.iterdir()} - {package.name}
+    finder = ModuleFinder([str(package.parent)], excludes=[*others, f"{package.name}.report"])
     finder.run_script(str(package / "training.py"))
     found = {}
     for path in (Path(module.__file__) for module in finder.modules.values() if module.__file__):
