@@ -224,8 +224,7 @@ class Recipe:
 
 
 # `paper` is the paper's own setting, modelled on the routine of RegNetX/Y (Radosavovic et al.,
-# arXiv:2003.13678). `reference` is the course's published routine to the letter (paper, section 4); its peak
-# for block B was lower.
+# arXiv:2003.13678). `reference` is the course's published routine to the letter (paper, section 4).
 RECIPES = {
     "paper": Recipe("paper"),
     "reference": Recipe(
@@ -240,16 +239,14 @@ RECIPES = {
         precision="float32",
     ),
 }
-REFERENCE_PEAK_LEARNING_RATE = {"se": 0.15}
 
 
 def recipe_for(name: str, block: str) -> Recipe:
     """The recipe `name` as it applies to `block`. Raises UserError on an unknown name."""
     recipe = RECIPES[choose("recipe", name, RECIPES)]
     choose("block", block, BLOCKS)
-    if name == "reference" and block in REFERENCE_PEAK_LEARNING_RATE:
-        return replace(recipe, peak_learning_rate=REFERENCE_PEAK_LEARNING_RATE[block])
-    return recipe
+    lower = (name, block) == ("reference", "se")  # whose published peak is lower for block B
+    return replace(recipe, peak_learning_rate=0.15) if lower else recipe
 
 
 # Hyper-parameters that came after the first records, with what every run had until then; and those that are
