@@ -7,6 +7,7 @@ from xnnlib.runtime import code_digest
 TRAINING = '''"""Training."""
 from xnnlib.data import load
 from xnnlib import model, report
+import torch
 
 
 def fit():
@@ -30,6 +31,7 @@ FILES = {
     "data/pack.py": "def load(value):\n    return value\n",
     "data/download.py": "url = 1\n",
     "report/__init__.py": "color = 1\n",
+    "../torch.py": "version = 1\n",  # beside the package, as where it is installed
 }
 
 
@@ -67,6 +69,7 @@ def test_change_of_what_training_runs_changes_the_digest(package, file, old, new
         ("model.py", "gate = 1", "gate = (  1  )"),
         ("data/download.py", "1", "2"),  # nobody imports it
         ("report/__init__.py", "1", "2"),
+        ("../torch.py", "1", "2"),
     ],
 )
 def test_comments_layout_and_the_report_change_nothing(package, file, old, new):
