@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import report_benchmarks
 from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -108,7 +109,11 @@ def stage(folder: Path, profile: str = PROFILE) -> Path:
         shutil.copy(PROJECT / name, folder)
     config = (PROJECT / "_config.yml").read_text()
     (folder / "_config.yml").write_text(re.sub("paper_profile: .*", f"paper_profile: {profile}", config))
-    for name in ("profiles", "book", "benchmarks/results"):
+    (folder / "benchmarks/results").mkdir(parents=True)
+    benchmark = report_benchmarks.example()
+    benchmark["entries"].append(report_benchmarks.entry("se_cond", "project", [60.0, 30.0, 50.0]))
+    (folder / "benchmarks/results/processor.json").write_text(json.dumps(benchmark))
+    for name in ("profiles", "book"):
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for block in reversed(BLOCKS):
         write_run(folder / "results", block)

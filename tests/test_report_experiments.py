@@ -8,7 +8,6 @@ import pytest
 from report_runs import write_run
 
 from xnnlib import complexity
-from xnnlib.errors import UserError
 from xnnlib.report.experiments import experiment_numbers, experiment_table, load_experiments
 from xnnlib.spec import NetworkSpec, recipe_for
 
@@ -87,6 +86,7 @@ def test_another_papers_network_is_compared_with_block_a(tmp_path):
     assert gain.sources == ("results/others/mobilenet_v2/standard-seed0", "results/small/standard-seed0")
 
 
-def test_an_unknown_base_is_named(tmp_path):
-    with pytest.raises(UserError, match="base 'smal' of profile narrow"):
-        load_experiments(tmp_path, {"narrow": profile("narrow", base="smal")})
+def test_a_base_that_is_no_profile_has_no_runs(tmp_path):
+    run = write_run(tmp_path, "se", profile="study/one")
+    (one,) = load_experiments(tmp_path / "results", {"study/one": profile("study/one", base="study")})
+    assert ([own.path for own in one.runs], one.base_runs) == ([run.path], [])

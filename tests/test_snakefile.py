@@ -1,9 +1,11 @@
 """`make reproduce` on a project whose steps take no time: what runs, what does not, and how it resumes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,24 @@ def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, kill
     assert status == 0 and "se" in made
     assert not _processes(session)
     assert (project / "_build/quick/_build/html/index.html").exists()
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def _processes(session: int) -> list[int]:
+    """The living processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        fields = re.sub(r".*\) ", "", _text(stat)).split()
+        if fields and fields[0] != "Z" and fields[3] == str(session):
+            found.append(int(stat.parent.name))
+    return found

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from xnnlib import complexity
-from xnnlib.errors import UserError
 from xnnlib.records import Run, load_run
 from xnnlib.report.estimates import estimate, setting_text, text
 from xnnlib.report.numbers import Number
@@ -66,19 +65,15 @@ def _title(name: str) -> str:
 def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> list[Experiment]:
     """The experiments among the profiles that have runs, in the order of the list.
 
-    An experiment is a profile whose `base` is another profile. Raises UserError if a record cannot be read,
-    or if a base is no profile.
+    An experiment is a profile whose `base` is another one; a base that is only a file of parameters has no
+    runs. Raises UserError if a record cannot be read.
     """
     found = []
     for profile in profiles.values():
         if profile.base == profile.name:
             continue
-        if profile.base not in profiles:
-            raise UserError(
-                f"the base {profile.base!r} of profile {profile.name} is no profile; list it too."
-            )
         own = _complete_runs(results_dir, profile)
-        base = _complete_runs(results_dir, profiles[profile.base])
+        base = _complete_runs(results_dir, profiles[profile.base]) if profile.base in profiles else []
         for block in dict.fromkeys(run.record["block"] for run in own):
             runs, base_runs = ([run for run in all_ if run.record["block"] == block] for all_ in (own, base))
             found.append(Experiment(profile.name, block, runs, base_runs))
