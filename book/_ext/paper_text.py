@@ -108,7 +108,7 @@ class Claim(BaseModel):
     @model_validator(mode="after")
     def _has_a_margin(self):
         if (self.at_least, self.at_most, self.interval_contains) == (None, None, None):
-            raise ValueError("a claim with a margin: at_least, at_most or interval_contains")
+            raise UserError("it has no margin; give it at_least, at_most or interval_contains.")
         return self
 
     def made_for(self, profile: str) -> bool:
@@ -129,16 +129,17 @@ class Claim(BaseModel):
         return ""
 
 
-class _Claims(BaseModel):
-    claims: dict[str, Claim]
-
-
 def load_claims(path: Path) -> dict[str, Claim]:
     """The claims of a YAML file, by name. Raises UserError on one that is malformed or has no margin."""
-    try:
-        return _Claims(claims=yaml.safe_load(path.read_text(encoding="utf-8"))).claims
-    except ValidationError as error:
-        raise UserError(f"{path.name}: {explain(error)}") from None
+    entries, claims = yaml.safe_load(path.read_text(encoding="utf-8")), {}
+    if not isinstance(entries, dict):
+        raise UserError(f"{path.name} is no mapping from a claim's name to its fields.")
+    for name, fields in entries.items():
+        try:
+            claims[name] = Claim.model_validate(fields)
+        except ValidationError as error:
+            raise UserError(f"{path.name}: {name}: {explain(error, Claim.model_fields).lstrip()}") from None
+    return claims
 
 
 class ClaimRole(SphinxRole):
