@@ -121,7 +121,7 @@ def run_change(material: Material, run: Run) -> str:
 
 def drawn_digest(material: Material, name: str) -> str | None:
     """The digest of the data that a figure would show if it were drawn now; None for an unknown figure."""
-    # matplotlib and seaborn take seconds to import: only a page with a figure needs them.
+    # matplotlib takes seconds to import: only a page with a figure needs them.
     from xnnlib.report import diagrams, plots
 
     spec = NetworkSpec()
