@@ -53,16 +53,24 @@ def test_failing_run_stops_no_other_and_then_only_what_is_missing_is_made(projec
 
 
 def test_fresh_clone_trains_nothing(project):
-    leave_runs(project, "quick")
-    (project / "results/quick/SHA256SUMS").write_text("as committed")
+    every = "blocks: [standard, se, se_cond], seeds: [0]"
+    (project / "profiles/runs.yaml").write_text(
+        f"study/wide: {{base: quick, {every}, parameters: {{width: 2.0}}}}\n"
+    )
+    leave_runs(project, "study/wide")
+    (project / "results/study/wide/SHA256SUMS").write_text("as committed")
     for file in (project / "results").rglob("*"):
         os.utime(file, (1, 1))
-    assert reproduce(project, "quick", "keep")[::2] == (0, {"design", "results", "implementation", "book"})
-    assert (project / "results/quick/SHA256SUMS").read_text() == "as committed"
+    status, _, made = reproduce(project, "study/wide", "keep")
+    assert (status, made) == (0, {"design", "results", "implementation", "book"})
+    assert (project / "results/study/wide/SHA256SUMS").read_text() == "as committed"
+    source = project / "_build/study/wide/source"
+    assert (source / "_config.yml").read_text() == "paper_profile: study/wide\n"
+    assert (source / "results/study/wide/se-seed0/train.ipynb").exists()
+
     for name in ("train", "design"):
         (project / f"notebooks/{name}.ipynb").write_text('{"cells": []}')
-    (project / "notebooks/implementation.ipynb").touch()
-    assert reproduce(project, "quick", "keep")[2] == {"design", "book"}
+    assert reproduce(project, "study/wide", "keep")[2] == {"design", "book"}
 
 
 def test_code_change_reruns_dependents(project):
