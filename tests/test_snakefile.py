@@ -1,13 +1,14 @@
 """`make reproduce` on a project whose steps take no time: what runs, what does not, and how it resumes."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from tiny_project import environment, leave_runs, make_project
 
@@ -161,11 +162,11 @@ def _text(file: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
-def _processes(session: int) -> list[int]:
+def _processes(session: int) -> list[psutil.Process]:
     """The living processes of a session."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        fields = re.sub(r".*\) ", "", _text(stat)).split()
-        if fields and fields[0] != "Z" and fields[3] == str(session):
-            found.append(int(stat.parent.name))
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
     return found
