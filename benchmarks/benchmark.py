@@ -43,12 +43,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from xnnlib import baselines, runtime
 from xnnlib.analysis import fold
-from xnnlib.compiling import compiled
 from xnnlib.data import Split, load_dataset, to_device, train_batches
 from xnnlib.errors import UserError
 from xnnlib.files import write_atomically
 from xnnlib.model import Network, Routing, memory_format
 from xnnlib.report.speed import Benchmark, speed_table
+from xnnlib.runtime import compiled
 from xnnlib.spec import BLOCKS, RECIPES, Recipe
 from xnnlib.training import logits_of, make_optimizer, train_step
 

@@ -37,7 +37,6 @@ LAYERS = (
     "complexity",
     "data",
     "parallel",
-    "compiling",
     "schema",
     "records",
     "checkpoint",

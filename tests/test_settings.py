@@ -99,6 +99,8 @@ def test_any_profile_is_taken_as_it_is_or_refused(values):
     except UserError as error:
         assert "\n" not in str(error)
         return
+    if values.get("recipe_changes") == "":  # as older records say that nothing was changed
+        values = values | {"recipe_changes": {}}
     assert all(getattr(asked, name) == value for name, value in values.items())
 
 

@@ -9,7 +9,7 @@ from tiny_run import ARGUMENTS, CPU, RECIPE, SPEC, at_step, result
 from torch import nn, optim
 from torch.nn import functional as F
 
-from xnnlib import compiling, parallel, records, runtime, training
+from xnnlib import parallel, records, runtime, training
 from xnnlib.checkpoint import TrainingState
 from xnnlib.data import train_batches
 from xnnlib.errors import Diverged, UserError
@@ -158,7 +158,7 @@ def test_compiled_network_trains_as_the_plain_one(monkeypatch):
     recipe = replace(RECIPE, batch_size=4, precision="float32")
     networks = [Network("se_cond", 3, width=0.25) for _ in range(2)]
     networks[1].load_state_dict(networks[0].state_dict())
-    fast, seconds = compiling.compile_network(networks[1], recipe, CPU)
+    fast, seconds = runtime.compile_network(networks[1], recipe, CPU)
     assert seconds > 0
     for name, value in networks[1].state_dict().items():
         assert torch.equal(value, networks[0].state_dict()[name]), f"compiling changed {name}"
@@ -181,9 +181,9 @@ def test_network_that_does_not_compile_trains_as_it_is(monkeypatch, capsys):
 
     monkeypatch.setattr(torch, "compile", fails)
     network = Network("standard", 3, width=0.25)
-    assert compiling.compiled(network, RECIPE, torch.device("cuda")) == (network, 0.0)
+    assert runtime.compiled(network, RECIPE, torch.device("cuda")) == (network, 0.0)
     assert capsys.readouterr().err == "warning: not compiled, trains slower: no compiler\n"
-    assert compiling.compiled(network, RECIPE, CPU) == (network, 0.0)
+    assert runtime.compiled(network, RECIPE, CPU) == (network, 0.0)
     assert capsys.readouterr().err == ""
 
 

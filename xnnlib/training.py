@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from xnnlib import checkpoint, parallel, records, runtime
 from xnnlib.checkpoint import DeferSignals, TrainingState
-from xnnlib.compiling import compiled
 from xnnlib.data import Dataset, Split, load_images, to_device, train_batches, val_batches
 from xnnlib.errors import Diverged, Interrupted, UserError
 from xnnlib.files import locked, project_path
@@ -216,7 +215,8 @@ class Trainer:
         torch.manual_seed(record["seed"])
         network = build(spec).to(device, memory_format=memory_format(spec.block))
         self.state = TrainingState(network, make_optimizer(network, recipe), record["seed"], device)
-        self.network, self.compile_seconds = compiled(parallel.data_parallel(network), recipe, device)
+        parallel_network = parallel.data_parallel(network)
+        self.network, self.compile_seconds = runtime.compiled(parallel_network, recipe, device)
         self.checkpoint_seconds, self.saved_at = checkpoint_seconds, time.monotonic()
         self.saved_place: dict | None = None
         self.record = self._resume(record)
