@@ -92,7 +92,7 @@ def test_stale_runs_of_other_profiles_are_kept_until_told(project):
     status, printed, made = reproduce(project, "1_2", "")
     assert (status, made) == (2, set())
     assert (
-        "error: results/1_2 holds trained runs that are stale: se-seed0 (`make status` says why); " in printed
+        "error: results/1_2 holds trained runs that are stale: se-seed0 (`make status` says why)" in printed
     )
 
     # Slurm is not needed to see what it would be asked for.

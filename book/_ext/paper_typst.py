@@ -66,6 +66,7 @@ class TypstTranslator(SphinxTranslator):
         self.docname = docname
         self.body: list[str] = []
         self.level = 0
+        self.unbroken = False  # inside "Figure 1"
 
     def unknown_visit(self, node: nodes.Node) -> None:
         kind = node.__class__.__name__
@@ -85,9 +86,7 @@ class TypstTranslator(SphinxTranslator):
 
     def visit_Text(self, node: nodes.Text) -> None:
         text = node.astext().replace("\n", " ").replace("/", f"/{WORD_JOINER}")
-        if isinstance(node.parent.parent, addnodes.number_reference):  # "Figure 1"
-            text = text.replace(" ", NO_BREAK_SPACE)
-        self.body.append(f"#{quoted(text)};")
+        self.body.append(f"#{quoted(text.replace(' ', NO_BREAK_SPACE) if self.unbroken else text)};")
 
     def visit_row(self, node: nodes.row) -> None:
         if "total" in node["classes"] and "total" not in node.parent[node.parent.index(node) - 1]["classes"]:
@@ -108,6 +107,12 @@ class TypstTranslator(SphinxTranslator):
 
     def depart_title(self, node: nodes.title) -> None:
         self.body.append("]\n\n")
+
+    def visit_number_reference(self, node: addnodes.number_reference) -> None:
+        self.unbroken = True
+
+    def depart_number_reference(self, node: addnodes.number_reference) -> None:
+        self.unbroken = False
 
     def visit_reference(self, node: nodes.reference) -> None:
         address = node.get("refuri", "")
