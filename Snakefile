@@ -20,7 +20,7 @@ from xnnlib.spec import BLOCKS
 
 RESULTS = config.get("results", "results/quick")  # as a path, which Snakemake takes for no number
 try:
-    PROFILE = load_profile(Path(), Path(RESULTS).name)
+    PROFILE = load_profile(Path(), RESULTS.removeprefix("results/"))
 except UserError as error:
     raise WorkflowError(error)
 BUILD = f"_build/{PROFILE.name}"
@@ -37,8 +37,8 @@ def files(*patterns):
 
 
 CODE = files("xnnlib/**/*.py", "xnnlib/**/*.mplstyle")
-RECORDS = files("results/*/*/record.json", "results/*/*/epochs.csv")
-SOURCES = files("book/**/*", "benchmarks/results/*/*.json", "profiles/*.yaml", "_*.yml", "references.bib")
+RECORDS = files("results/**/record.json", "results/**/epochs.csv")
+SOURCES = files("book/**/*", "benchmarks/results/*.json", "profiles/**/*.yaml", "_*.yml", "references.bib")
 
 
 rule all:
@@ -115,9 +115,9 @@ rule book:
         f"{BUILD}/_build/html/index.html",
     shell:
         'echo "Building the book" && '
-        "rm -rf {PAPER}/book {PAPER}/results {PAPER}/benchmarks {PAPER}/profiles && mkdir -p {PAPER}/results && "
-        "tar -cf - results/*/*/record.json results/*/*/epochs.csv results/*/*/train.ipynb | tar -xf - -C {PAPER} && "
-        "cp -R {RESULTS} {PAPER}/results/ && "
+        "rm -rf {PAPER}/book {PAPER}/results {PAPER}/benchmarks {PAPER}/profiles && mkdir -p {PAPER}/{RESULTS} && "
+        "find results -name record.json -o -name epochs.csv -o -name train.ipynb | tar -cf - -T - | tar -xf - -C {PAPER} && "
+        "cp -R {RESULTS}/. {PAPER}/{RESULTS} && "
         "cp -R book benchmarks profiles _toc.yml references.bib {PAPER}/ && "
-        "sed 's/^\\( *paper_profile:\\).*/\\1 {PROFILE.name}/' _config.yml > {PAPER}/_config.yml && "
+        "sed 's|^\\( *paper_profile:\\).*|\\1 {PROFILE.name}|' _config.yml > {PAPER}/_config.yml && "
         "jupyter-book build {PAPER} --path-output {BUILD} --quiet"

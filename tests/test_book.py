@@ -1,7 +1,6 @@
 """The book is built from staged copies with made-up records: what it shows, and what it refuses."""
 
 import contextlib
-import csv
 import html
 import io
 import json
@@ -10,27 +9,25 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
 import pytest
+import report_runs
 from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from paper_material import NOTEBOOK_TABLES, TABLES, load_material
-from paper_text import CLAIMS, load_claims
-from test_paper_text import broken
+from test_report_speed import example
 
-from xnnlib.records import EPOCH_COLUMNS, EPOCHS, RECORD, load_runs
+from xnnlib.records import EPOCHS, RECORD, load_runs
 from xnnlib.report.plots import figure_5, figure_6
 from xnnlib.report.style import save
-from xnnlib.spec import BLOCKS, recipe_for
+from xnnlib.spec import BLOCKS
 
 PROJECT = Path(__file__).parents[1]
-PROFILE = "made-up"
+PROFILE = "study/made-up"
 RUN = f"results/{PROFILE}/se-seed0"
-TOP1 = {"standard": 31.4, "se": 35.9, "se_cond": 29.3}
 PAPER = sorted((PROJECT / "book").glob("*.md"))
 ARXIV = ["1709.01507", "1801.04381", "1807.11626", "1904.04971", "1905.02244", "1905.11946", "2003.13678"]
 SHOWN = new_output("stream", text="trained")
@@ -45,51 +42,29 @@ def write_notebook(path: Path, title: str, *outputs: dict, code: str = "1 + 1") 
     nbformat.write(notebook, path)
 
 
-def write_run(results: Path, block: str, seed: int = 0, profile: str = PROFILE) -> None:
-    """A run folder with invented values."""
-    folder = results / profile / f"{block}-seed{seed}"
-    folder.mkdir(parents=True)
-    data = {"name": "shapes", "num_classes": 7, "train_images": 1234, "val_images": 70}
-    record = {
-        "profile": profile,
-        "block": block,
-        "seed": seed,
-        "recipe": asdict(recipe_for("paper", block)) | {"epochs": 3},
-        "network": {"num_classes": 7, "reduction": 4, "experts": 4},
-        "dataset": data | {"fingerprint": "0123456789abcdef" * 4},
-        "device": {"type": "cpu", "name": "a processor for tests", "threads": 1},
-        "versions": {"python": "3", "torch": "2", "numpy": "2", "pillow": "1", "xnnlib": "0"},
-        "commit": "f" * 40,
-        "started": "2000-01-01T00:00:00Z",
-        "epochs": 3,
-        "last": {"epoch": 3, "top1": TOP1[block], "loss": 1.5},
-        "best": {"epoch": 2, "top1": TOP1[block] + 1},
-        "train_seconds": 600.0,
-        "images_per_second": 100.0,
-        "complete": True,
-    }
-    (folder / "record.json").write_text(json.dumps(record))
-    with open(folder / "epochs.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(EPOCH_COLUMNS)
-        writer.writerows([epoch, 0.1, 2.0, 20.0 + epoch, 1.9, 21.0 + epoch, 200.0] for epoch in (1, 2, 3))
-    write_notebook(folder / "train.ipynb", "Training one block", SHOWN, code="figure_5([run])")
+def write_run(root: Path, block: str, profile: str = PROFILE) -> None:
+    """A run folder with invented values; B ends at 43.4 % top-1, 3.2 points above A."""
+    run = report_runs.write_run(root, block, profile=profile)
+    write_notebook(run.path / "train.ipynb", "Training one block", SHOWN, code="figure_5([run])")
+
+
+def without_colours(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def build(command: str, *arguments: str | Path) -> tuple[int, str]:
-    """Exit status and all output, without colours, of a command in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(PROJECT), "NO_COLOR": "1"}
-    done = subprocess.run(
-        [Path(sys.executable).with_name(command), *arguments], capture_output=True, text=True, env=environment
-    )
-    return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    """Exit status and all output of a command in a process of its own."""
+    command = [Path(sys.executable).with_name(command), *arguments]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return done.returncode, without_colours(done.stdout + done.stderr)
 
 
 def build_here(book: Path, *options: str) -> tuple[int, str]:
     """As `jupyter-book build`, in this process, which spares the imports; an exception is exit status 1."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         result = CliRunner().invoke(jupyter_book_main, ["build", str(book), *options])
-    return result.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+    return result.exit_code, without_colours(result.output)
 
 
 def page(book: Path, name: str) -> str:
@@ -102,28 +77,38 @@ def text_of(page: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", "", article)).split())
 
 
-def stage(folder: Path, profile: str = PROFILE) -> Path:
+def stage(folder: Path) -> Path:
     """A folder as the book is built from: made-up records and the committed ones, without the notebooks."""
     for name in ("_toc.yml", "references.bib"):
         shutil.copy(PROJECT / name, folder)
+    show_profile(folder, PROFILE)
+    for name in ("profiles", "book"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    benchmark = example()
+    se = next(entry for entry in benchmark["entries"] if entry["network"] == "se")
+    slower = {threads: [rate / 2 for rate in rates] for threads, rates in se["training"].items()}
+    benchmark["entries"].append(se | {"network": "se_cond", "training": slower})
+    (folder / "benchmarks/results").mkdir(parents=True)
+    (folder / "benchmarks/results/processor.json").write_text(json.dumps(benchmark))
+    for block in reversed(BLOCKS):
+        write_run(folder, block)
+    for record in PROJECT.glob(f"results/small*/*/{RECORD}"):
+        copy = folder / record.parent.relative_to(PROJECT)
+        write_notebook(copy / "train.ipynb", "Training one block", SHOWN)
+        for name in (RECORD, EPOCHS):
+            shutil.copy(record.with_name(name), copy)
+    return folder
+
+
+def show_profile(folder: Path, profile: str) -> None:
     config = (PROJECT / "_config.yml").read_text()
     (folder / "_config.yml").write_text(re.sub("paper_profile: .*", f"paper_profile: {profile}", config))
-    for name in ("profiles", "book", "benchmarks/results"):
-        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for block in reversed(BLOCKS):
-        write_run(folder / "results", block)
-    for run in PROJECT.glob("results/*/*/"):
-        copy = folder / run.relative_to(PROJECT)
-        write_notebook(copy / "train.ipynb", "Training one block", SHOWN)
-        for file in (RECORD, EPOCHS):
-            shutil.copy(run / file, copy)
-    return folder
 
 
 def write_report(folder: Path) -> None:
     """What the notebooks leave: the committed figures and notebooks, and those of the made-up runs."""
     material = load_material(folder, "results", PROFILE)
-    shutil.copytree(PROJECT / "figures", folder / "figures", dirs_exist_ok=True)
+    shutil.copytree(PROJECT / "figures", folder / "figures")
     shutil.copytree(PROJECT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("train.ipynb"))
     save(figure_5(material.runs), folder / "figures", "figure-5-training")
     save(figure_6(material.runs), folder / "figures", "figure-6-costs")
@@ -138,9 +123,8 @@ def whole(tmp_path_factory) -> Path:
     """The whole book, built by the plain command, among files that are none of its business."""
     folder = stage(tmp_path_factory.mktemp("whole"))
     write_report(folder)
-    write_run(folder / "results", "se", profile="another")
-    strangers = ("README.md", ".venv/lib/page.md", "tests/page.md", "notebooks/train.ipynb", "other/page.md")
-    for name in strangers:
+    write_run(folder, "se", profile="another")
+    for name in ("README.md", ".venv/lib/page.md", "tests/page.md", "notebooks/train.ipynb", "other/page.md"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("# Not in the book\n\n{num}`nothing`\n")
     before = sorted(folder.rglob("*"))
@@ -162,7 +146,7 @@ def pages(book: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_pages_come_in_order_and_are_at_most_twenty(whole):
+def test_pages_come_in_order(whole):
     sections = ["introduction", "related-work", "design", "training", "implementation", "conclusion"]
     order = pages(whole)
     assert order[:8] == [f"book/{name}" for name in ("paper", *sections, "references")]
@@ -191,9 +175,8 @@ def test_tables_and_figures_are_numbered_in_reading_order_and_referred_to(whole)
     for kind in ("Table", "Figure"):
         of_kind = [caption for caption in captions if caption.startswith(kind)]
         assert of_kind == [f"{kind} {number}" for number in range(1, len(of_kind) + 1)]
-    assert set(captions) == set(
-        re.findall(r'<span class="std std-numref">((?:Table|Figure)\s\d+)</span>', text)
-    )
+    referred = re.findall(r'<span class="std std-numref">((?:Table|Figure)\s\d+)</span>', text)
+    assert set(captions) == set(referred)
 
 
 @pytest.mark.slow
@@ -201,7 +184,7 @@ def test_numbers_come_from_the_records_and_say_so(whole):
     known = load_material(whole, "results", PROFILE).numbers
     pattern = r'<a class="paper-number" href="provenance.html#([^"]+)" title="([^"]+)">([^<]+)</a>'
     shown = re.findall(pattern, page(whole, "book/training"))
-    assert ("number-se-top1", f"se.top1: {RUN}", "35.9") in shown
+    assert ("number-se-top1", f"se.top1: {RUN}", "43.4") in shown
     provenance = page(whole, "book/provenance")
     for anchor, title, text in shown:
         key, _, source = html.unescape(title).partition(": ")
@@ -209,37 +192,21 @@ def test_numbers_come_from_the_records_and_say_so(whole):
         assert source == ", ".join(known[key].sources)
         row = re.search(rf'<tr[^>]* id="{anchor}".*?</tr>', provenance, re.DOTALL)[0]
         assert key in row and known[key].text in row
-    row = re.search(r'<tr[^>]* id="number-se-top1".*?</tr>', provenance, re.DOTALL)[0]
-    assert f'href="../{RUN}/train.html"' in row
+    assert f'href="../{RUN}/train.html"' in provenance
 
 
 @pytest.mark.slow
 def test_runs_are_listed_with_their_result_and_shown_with_it(whole):
-    row = text_of(f"<article>{page(whole, 'book/supplement')}</article>")
-    assert "made-up B 0 3 35.90 notebook" in row
+    assert f"{PROFILE} B 0 3 43.40 notebook" in text_of(page(whole, "book/supplement"))
     run = page(whole, f"{RUN}/train")
-    assert text_of(run).startswith("Block B, seed 0: 35.90 % top-1")
+    assert text_of(run).startswith("Block B, seed 0: 43.40 % top-1")
     assert run.index("tag_hide-input") < run.rindex("The notebook")  # the curve comes first, its code folded
 
 
 @pytest.mark.slow
-def test_nothing_is_marked_but_quick_and_claims_of_other_profiles_are_left_out(whole):
-    for name in pages(whole):
-        assert "bd-header-announcement" not in page(whole, name), name
+def test_only_quick_is_marked_and_claims_of_other_profiles_are_left_out(whole):
+    assert "bd-header-announcement" not in page(whole, "book/paper")
     assert "more accurate than A" not in text_of(page(whole, "book/paper"))
-
-
-@pytest.mark.slow
-def test_links_lead_somewhere(whole):
-    root = whole / "_build" / "html"
-    for name in [*pages(whole), f"{RUN}/train"]:
-        here = (root / f"{name}.html").parent
-        for target in re.findall(r'(?:href|src)="([^":?]*)"', page(whole, name)):
-            file, _, anchor = target.partition("#")
-            found = (here / file) if file else root / f"{name}.html"
-            assert found.exists(), f"{name}: {target}"
-            if anchor and found.suffix == ".html":
-                assert f'id="{anchor}"' in found.read_text(encoding="utf-8"), f"{name}: {target}"
 
 
 @pytest.mark.slow
@@ -255,15 +222,12 @@ def test_sphinx_alone_builds_it_too(whole, tmp_path):
 def small(tmp_path_factory) -> Path:
     """The paper's configuration and extension around one page, `index`, which a test then writes."""
     folder = stage(tmp_path_factory.mktemp("small"))
-    for path in (folder / "book").glob("*.md"):
+    for path in (*(folder / "book").glob("*.md"), *folder.glob("results/small*/*/*")):
         path.unlink()
-    for path in folder.glob("results/small*"):  # none of its page's numbers are of the experiments
-        shutil.rmtree(path)
+    ahead = "sentence: B is {se.top1_gain:size} points ahead.\n  number: se.top1_gain"
+    far = "sentence: B is far ahead.\n  number: se.top1_gain\n  at_least: 5"
     (folder / "book" / "claims.yaml").write_text(
-        "close:\n  sentence: B is {se.top1_gain:size} points ahead.\n  number: se.top1_gain\n  at_least: 4\n"
-        "far:\n  sentence: B is far ahead.\n  number: se.top1_gain\n  at_least: 5\n"
-        "elsewhere:\n  sentence: B is far ahead.\n  number: se.top1_gain\n  at_least: 5\n"
-        "  profiles: [paper]\n"
+        f"close:\n  {ahead}\n  at_least: 3\nfar:\n  {far}\nelsewhere:\n  {far}\n  profiles: [paper]\n"
     )
     (folder / "_toc.yml").write_text("format: jb-book\nroot: index\n")
     return folder
@@ -293,21 +257,23 @@ WRONG_TEXTS = {
     "{cite}`nobody1999`": 'could not find bibtex key "nobody1999"',
     "{numref}`table-nowhere`": "table-nowhere",
     "[](nowhere.md)": "nowhere.md",
-    "{claim}`far`": "'B is far ahead.' no longer holds: se.top1_gain is +4.5, not at least 5",
+    "{claim}`far`": "'B is far ahead.' no longer holds: se.top1_gain is +3.2, not at least 5",
     "{claim}`nothing`": "unknown claim 'nothing'",
     FIGURE: "figures/figure-5-training.* has no alternative text",
-    "Reaches 35.9&nbsp;% in {num}`epochs` epochs of 3×3.": "'35.9' is typed by hand; bind it: {num}`se.top1`",
+    "Reaches 43.4&nbsp;% in {num}`epochs` epochs of 3×3.": "'43.4' is typed by hand; bind it: {num}`se.top1`",
     "```{table} T\n:class: cited\n| a | b |\n| - | - |\n| nobody | 77.7 |\n```": "'77.7' is typed by hand",
 }
 
 
 def test_each_wrong_text_is_named(book):
     save(figure_5(load_runs(book / "results", PROFILE)), book / "figures", "figure-5-training")
-    replace(book / RUN / "epochs.csv", "23.0", "23.5")
+    replace(book / RUN / "epochs.csv", "41.5", "41.6")
     (book / "figures" / "figure-5-training.pdf").write_text("drawn by hand")
-    (book / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- file: book/page\n")
+    toc = "format: jb-book\nroot: index\nchapters:\n- file: book/page\n- file: book/provenance\n"
+    (book / "_toc.yml").write_text(toc)
     write_page(book, "Text.")
     (book / "book" / "page.md").write_text("# Page\n\n" + "\n\n".join(WRONG_TEXTS))
+    (book / "book" / "provenance.md").write_text("# The page of a whole paper\n")
     for name, outputs in (("se", [new_output("error", ename="Error", evalue="no")]), ("standard", [])):
         write_notebook(book / f"results/{PROFILE}/{name}-seed0/train.ipynb", "Training", *outputs)
     status, output = build_here(book)
@@ -315,6 +281,7 @@ def test_each_wrong_text_is_named(book):
     problems = output.partition("\nerror: ")[2]
     wrong = [*WRONG_TEXTS.values(), "the notebook crashed: Error: no", "the notebook has no outputs"]
     wrong += ["figure-5-training.svg is older than its data", "training.pdf was not saved by this project"]
+    wrong += ["no page makes the claim 'close'", "no page quotes the headline number 'macs.se_cond'"]
     assert [message for message in wrong if message not in problems] == []
     assert "book/page.md:3: unknown number" in problems
 
@@ -322,19 +289,11 @@ def test_each_wrong_text_is_named(book):
 # What is done to the other files, and what the build must say.
 DAMAGE = {
     "record": (lambda book: (book / RUN / "epochs.csv").unlink(), "epochs.csv is missing"),
-    "notebook of a run": (
-        lambda book: (book / RUN / "train.ipynb").unlink(),
-        f"{RUN}/train.ipynb is missing",
-    ),
+    "notebook": (lambda book: (book / RUN / "train.ipynb").unlink(), f"{RUN}/train.ipynb is missing"),
     "one block": (lambda book: shutil.rmtree(book / RUN), f"results/{PROFILE} has no run of block se;"),
-    "claims": (lambda book: (book / "book/claims.yaml").write_text("a: {number: b}"), "claim 'a' cannot be"),
+    "claims": (lambda book: (book / "book/claims.yaml").write_text("a: {number: b}"), "sentence is missing"),
     "exceptions": (lambda book: (book / "book/typed-numbers.yaml").write_text("- a"), "cannot be read"),
-    "contents": (
-        lambda book: (book / "_toc.yml").write_text(
-            "format: jb-book\nroot: index\nchapters:\n- file: gone\n"
-        ),
-        "gone",
-    ),
+    "contents": (lambda book: replace(book / "_toc.yml", "index", "index\nchapters:\n- file: gone"), "gone"),
 }
 
 
@@ -369,33 +328,10 @@ def test_claim_is_said_with_its_numbers_or_left_out(book):
     write_page(book, "{claim}`close` {claim}`elsewhere` So it is.\n\n{claim}`elsewhere`")
     assert build_here(book)[0] == 0
     text = text_of(page(book, "index"))
-    assert "B is 4.5 points ahead. So it is." in text and "far ahead" not in text
+    assert "B is 3.2 points ahead. So it is." in text and "far ahead" not in text
 
 
-def test_every_claim_of_the_paper_stops_the_build_once_its_number_changes(book, monkeypatch):
-    """Under each profile that claims are made for; its records are the made-up ones, but for the numbers."""
-    claims = load_claims(PROJECT / CLAIMS)
-    shutil.copy(PROJECT / CLAIMS, book / CLAIMS)
-    write_page(book, " ".join(f"{{claim}}`{name}`" for name in claims))
-    real = load_material(PROJECT, "results", "small").numbers
-
-    def changed(*arguments):
-        material = load_material(*arguments)
-        material.numbers |= real
-        material.numbers |= {claim.number: broken(claim, real[claim.number]) for claim in claims.values()}
-        return material
-
-    monkeypatch.setattr("paper.load_material", changed)
-    config, problems = book / "_config.yml", ""
-    for profile in {name for claim in claims.values() for name in claim.profiles}:
-        shutil.copytree(book / "results" / PROFILE, book / "results" / profile)
-        config.write_text(re.sub("paper_profile: .*", f"paper_profile: {profile}", config.read_text()))
-        problems += build_here(book)[1]
-    for name, claim in claims.items():
-        assert f"the claim {claim.sentence!r} no longer holds" in problems, name
-
-
-def test_broken_book_is_refused_again_and_a_mended_one_built(book):
+def test_broken_book_is_refused_again_and_a_mended_one_follows_its_records(book):
     write_page(book, "See {numref}`other-page` and {num}`se.top1`.")
     other = book / "other.md"
     other.write_text("(other-page)=\n# Other\n")
@@ -409,52 +345,14 @@ def test_broken_book_is_refused_again_and_a_mended_one_built(book):
         assert status != 0
         assert "index.md:3: " in output and "other-page" in output
     other.write_text("(other-page)=\n# Other\n")
+    replace(book / RUN / "record.json", "43.4", "44.1")
     assert build_here(book)[0] == 0
-
-
-def test_numbers_follow_the_records_on_a_second_build(book):
-    write_page(book, "It is {num}`se.top1`.")
-    assert build_here(book)[0] == 0
-    assert "It is 35.9." in text_of(page(book, "index"))
-    replace(book / RUN / "record.json", "35.9", "36.7")
-    assert build_here(book)[0] == 0
-    assert "It is 36.7." in text_of(page(book, "index"))
+    assert "and 44.1." in text_of(page(book, "index"))
 
 
 def test_quick_alone_is_marked(book):
     write_page(book, "Text.")
     shutil.copytree(book / "results" / PROFILE, book / "results" / "quick")
-    replace(book / "_config.yml", f"paper_profile: {PROFILE}", "paper_profile: quick")
+    show_profile(book, "quick")
     assert build_here(book)[0] == 0
     assert "Profile quick, on procedural images" in page(book, "index")
-
-
-def corrupt_pages(book: Path, pattern: str, replacement: str) -> set[str]:
-    """Replace in every page of the paper; returns what the pattern's group found."""
-    found = set()
-    for path in (book / "book").glob("*.md"):
-        text = path.read_text()
-        found |= set(re.findall(pattern, text))
-        path.write_text(re.sub(pattern, replacement, text))
-    return found
-
-
-@pytest.mark.slow
-def test_every_binding_of_the_paper_is_guarded(tmp_path):
-    """Each key, claim and figure of the paper's own pages is corrupted, and each must be named."""
-    book = stage(tmp_path)
-    write_report(book)
-    keys = corrupt_pages(book, r"\{num\}`([^`]+)`", r"{num}`\1-gone`")
-    claims = corrupt_pages(book, r"\{claim\}`([^`]+)`", r"{claim}`\1-gone`")
-    alternatives = corrupt_pages(book, r":alt: (.*)\n", r":class: none\n")
-    for file in (book / "figures").glob("*.svg"):
-        file.write_text(re.sub(r"sha256:[0-9a-f]{8}", "sha256:00000000", file.read_text()))
-    output = build_here(book)[1].partition("\nerror: ")[2]
-    assert keys and claims and alternatives
-    for key in keys:
-        assert f"unknown number '{key}-gone'" in output
-    for claim in claims:
-        assert f"unknown claim '{claim}-gone'" in output and f"no page makes the claim '{claim}'" in output
-    for block in BLOCKS:
-        assert f"no page quotes the headline number 'macs.{block}'" in output
-    assert output.count("has no alternative text") == len(alternatives)

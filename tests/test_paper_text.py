@@ -37,13 +37,15 @@ NUMBERS = {
     ],
 )
 def test_claim_is_held_to_the_worse_end_of_the_interval(number, margin, holds):
-    problem = Claim("It is so.", number, **margin).problem(NUMBERS)
+    problem = Claim(sentence="It is so.", number=number, **margin).problem(NUMBERS)
     assert bool(problem) != holds
     assert holds or NUMBERS[number].text in problem
 
 
 def test_claim_without_its_number_does_not_hold():
-    assert "which these runs do not have" in Claim("It is so.", "nothing", at_least=1).problem(NUMBERS)
+    assert "which these runs do not have" in Claim(
+        sentence="It is so.", number="nothing", at_least=1
+    ).problem(NUMBERS)
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +74,18 @@ def test_claim_holds_and_fails_when_its_number_changes(name, numbers):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "claims.yaml is no mapping from a claim's name"),
-        ("- sentence: B is ahead.\n", "claims.yaml is no mapping from a claim's name"),
-        ("a:\n  sentence: B is ahead.\n  number: gain\n", "claim 'a' has no margin"),
-        ("a:\n  sentence: B is ahead.\n  at_least: 1\n", "claim 'a' cannot be read"),
-        ("a:\n  sentence: B.\n  number: gain\n  at_least: 1\n  otherwise: A.\n", "claim 'a' cannot be read"),
+        ("", "no mapping from"),
+        ("- sentence: B is ahead.\n", "no mapping from"),
+        ("a: {sentence: B is ahead., number: gain}\n", "a: it has no margin"),
+        ("a: B is ahead.\n", "a: is 'B is ahead.'; it must be a mapping"),
+        ("a: {sentence: B is ahead., at_least: 1}\n", "a: number is missing"),
+        (
+            "a: {sentence: B., number: gain, at_least: 1, otherwise: A.}\n",
+            "a: parameter 'otherwise' is unknown",
+        ),
     ],
 )
 def test_malformed_claims_are_one_line(tmp_path, text, message):
     (tmp_path / "claims.yaml").write_text(text)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"^claims.yaml.* {message}"):
         load_claims(tmp_path / "claims.yaml")

@@ -49,12 +49,26 @@ def test_experiment_is_its_base_with_changes(project):
 
 
 def test_profiles_of_this_project_are_those_of_its_records():
-    profiles = load_profiles(ROOT)
-    committed = {path.name for path in (ROOT / "results").iterdir() if path.name != "quick"}
-    for name in committed & profiles.keys():
-        trained = {path.parent.name for path in (ROOT / "results" / name).glob("*/record.json")}
-        assert trained <= set(profiles[name].run_names())
-    assert {"small", "small-recipe"} <= committed & profiles.keys()
+    profiles, trained = load_profiles(ROOT), set()
+    for record in (ROOT / "results").rglob("record.json"):
+        profile = record.parents[1].relative_to(ROOT / "results").as_posix()
+        if profile in profiles:
+            assert record.parent.name in profiles[profile].run_names()
+            trained.add(profile)
+    assert {"small", "small-recipe"} <= trained
+
+
+def test_nested_name_is_a_nested_folder(project):
+    with open(project / "profiles/runs.yaml", "a") as runs:
+        runs.write("study/one: {base: plain, blocks: [se], seeds: [0]}\n")
+    profile = load_profile(project, "study/one")
+    assert profile.values()["profile"] == "study/one"
+    assert profile.settings("se", 0).run_dir == "results/study/one/se-seed0"
+
+
+def runs(entry: str) -> tuple[str, str]:
+    """profiles/runs.yaml with this entry for the profile plain."""
+    return "runs", f"plain: {{{entry}}}\n"
 
 
 @pytest.mark.parametrize(
@@ -69,25 +83,22 @@ def test_profiles_of_this_project_are_those_of_its_records():
         ("plain", "block: se\n", "profiles/plain.yaml: block follows from profiles/runs.yaml; remove it"),
         ("plain", "profile: other\n", "profiles/plain.yaml: profile is 'other'; it must be 'plain'"),
         ("plain", b"dataset: \xff\n", "profiles/plain.yaml: it is not UTF-8"),
-        ("plain", None, "profiles/plain.yaml is missing"),
-        ("runs", None, "profiles/runs.yaml is missing"),
+        ("plain", None, "profiles/plain.yaml cannot be read (No such file"),
+        ("runs", None, "profiles/runs.yaml cannot be read (No such file"),
         ("runs", "plain:\t{}\n", "profiles/runs.yaml: line 1: "),
         ("runs", "plain:\n", "profiles/runs.yaml: plain is None"),
         ("runs", "other: {blocks: [se], seeds: [0]}\n", "profile 'plain' is unknown"),
-        ("runs", "plain: {blocks: [sse], seeds: [0]}\n", "profiles/runs.yaml: plain: blocks.0: "),
-        ("runs", "plain: {blocks: [], seeds: [0]}\n", "plain: blocks: it must name at least one"),
-        (
-            "runs",
-            "plain: {blocks: [se], seeds: [0, 0]}\n",
-            "plain: seeds: it must name at least one, and none twice",
-        ),
-        ("runs", "plain: {blocks: [se], seeds: [-1]}\n", "profiles/runs.yaml: plain: seeds.0: "),
-        ("runs", 'plain: {blocks: [se], seeds: ["0"]}\n', "profiles/runs.yaml: plain: seeds.0: "),
-        ("runs", "plain: {blocks: [se]}\n", "profiles/runs.yaml: plain: seeds: field required"),
-        ("runs", "plain: {blocks: [se], seed: [0], seeds: [0]}\n", "Did you mean 'seeds'?"),
-        ("runs", "plain: {1: 2, blocks: [se], seeds: [0]}\n", "profiles/runs.yaml: plain has a name"),
-        ("runs", "plain: {blocks: [se], seeds: [0], parameters: {widht: 1}}\n", "Did you mean 'width'?"),
-        ("runs", "plain: {blocks: [se], seeds: [0], parameters: {seed: 1}}\n", "seed follows from"),
+        (*runs("blocks: [sse], seeds: [0]"), "Did you mean 'se'?"),
+        (*runs("blocks: [], seeds: [0]"), "plain: blocks is []; it must be a list of at least one"),
+        (*runs("blocks: [se], seeds: [0, 0]"), "plain: seeds is [0, 0]; it must be a list"),
+        (*runs("blocks: [se], seeds: [-1]"), "plain: seeds.0 is -1; it must be at least 0"),
+        (*runs('blocks: [se], seeds: ["0"]'), "plain: seeds.0 is '0'; it must be a whole number"),
+        (*runs("blocks: [se]"), "profiles/runs.yaml: plain: seeds is missing"),
+        (*runs("blocks: [se], seed: [0], seeds: [0]"), "Did you mean 'seeds'?"),
+        (*runs("1: 2, blocks: [se], seeds: [0]"), "profiles/runs.yaml: plain: entry '1' is unknown"),
+        (*runs("blocks: [se], seeds: [0], parameters: {widht: 1}"), "Did you mean 'width'?"),
+        (*runs("blocks: [se], seeds: [0], parameters: {seed: 1}"), "seed follows from"),
+        (*runs("blocks: [se], seeds: [0], base: ../x"), "plain: base is '../x'; it must be letters"),
     ],
     ids=str,
 )
@@ -104,12 +115,18 @@ def test_mistakes_are_one_line_that_names_the_file(project, file, text, told):
 
 @pytest.mark.parametrize(
     "name, told",
-    [("1_2", "12 is not text to YAML"), ("my plain", "'my plain' does not"), ("../x", "'../x' does not")],
+    [
+        ("1_2", "12: to YAML this name is not text"),
+        ("my plain", "my plain: name is 'my plain'; it must be letters"),
+        ("../x", "../x: name is"),
+        ("a/b/c", "a/b/c: name is"),
+        ("a/", "a/: name is"),
+    ],
 )
 def test_name_that_makes_no_folder_is_refused_and_leaves_the_others(project, name, told):
     with open(project / "profiles/runs.yaml", "a") as runs:
         runs.write(f"{name}: {{base: plain, blocks: [se], seeds: [0]}}\n")
     *others, last = profile_names(project)
     assert [load_profile(project, other).name for other in others] == ["plain", "changed"]
-    with pytest.raises(UserError, match=f"^profiles/runs.yaml: the name {re.escape(told)}"):
+    with pytest.raises(UserError, match=f"^profiles/runs.yaml: {re.escape(told)}"):
         load_profile(project, last)

@@ -12,29 +12,37 @@ from xnnlib.report.experiments import experiment_numbers, experiment_table, load
 from xnnlib.spec import NetworkSpec, recipe_for
 
 
-def load(root, *names):
-    """As from a list of runs in which all but `small` change it."""
-    runs = [f"{block}-seed{seed}" for block in ("standard", "se") for seed in (0, 1)]
-    entry = SimpleNamespace(base="small", run_names=lambda: runs)
-    return load_experiments(
-        root / "results", {name: SimpleNamespace(name=name, **vars(entry)) for name in names}
-    )
+def profile(name, base="small", blocks=("standard", "se"), seeds=(0, 1)):
+    """An entry of the list of runs."""
+    names = [f"{block}-seed{seed}" for block in blocks for seed in seeds]
+    return SimpleNamespace(name=name, base=base, run_names=lambda: names)
 
 
 @pytest.fixture
 def found(tmp_path):
     """Block B with two seeds in its base, narrower with both, by another routine with one; more not run."""
-    other = replace(recipe_for("paper", "se"), weight_decay=5e-4, smallest_crop=0.25, precision="float32")
+    recipe = recipe_for("paper", "se")
+    other = replace(recipe, weight_decay=5e-4, smallest_crop=0.25)
     for seed, shift in enumerate((0.0, 2.0)):
         write_run(tmp_path, "se", seed, shift)
         write_run(tmp_path, "se", seed, shift - 1 - seed, profile="narrow", network={"width": 0.5})
-    write_run(tmp_path, "se", 0, 1.0, profile="routine", recipe=other)
-    return load(tmp_path, "small", "narrow", "routine", "not-run")
+    write_run(tmp_path, "se", 0, 1.0, profile="routine", recipe=replace(other, precision="float32"))
+    names = ("small", "narrow", "routine", "not-run")
+    return load_experiments(tmp_path / "results", {name: profile(name) for name in names})
 
 
-def test_changes_are_read_from_the_records_of_what_was_run(found):
+def test_only_what_was_run_is_in_the_table(found):
+    assert [(one.profile, one.block, len(one.runs)) for one in found] == [
+        ("narrow", "se", 2),
+        ("routine", "se", 1),
+    ]
+    assert len(experiment_table(found).rows) == 2
+
+
+def test_changes_are_read_from_the_records(found):
     narrow, routine = found
-    assert (narrow.profile, narrow.block, narrow.change_text()) == ("narrow", "se", "width ×0.5")
+    assert narrow.changes() == {"width": 0.5}
+    assert narrow.change_text() == "width ×0.5"
     assert set(routine.change_text().split("; ")) == {"weight decay 0.0005", "smallest random crop 0.25"}
 
 
@@ -43,8 +51,9 @@ def test_each_is_compared_with_its_base(found):
     macs, coefficients = complexity.total(complexity.count(NetworkSpec("se", 10, width=0.5)))
     assert narrow[:5] == ("B", "width ×0.5", f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", "2")
     assert narrow[6] == "\N{MINUS SIGN}1.5 ± 6.4"  # the differences -1 and -2: 12.706 * 0.5
+    assert routine[5] == "44.4"
     # One run beside 43.4 and 45.4: 12.706 * sqrt(2) * sqrt(1 + 1 / 2), paired or not.
-    assert routine[5:] == ("44.4", "+0.0 ± 22.0", "+0.0 ± 22.0", "float32")
+    assert routine[6:] == ("+0.0 ± 22.0", "+0.0 ± 22.0", "float32")
 
 
 def test_numbers_say_what_was_gained_and_from_which_runs(found):
@@ -56,12 +65,11 @@ def test_numbers_say_what_was_gained_and_from_which_runs(found):
     assert numbers["narrow.se.seeds"].value == 2 and numbers["routine.se.precision"].text == "float32"
 
 
-def test_block_that_its_base_lacks_stands_without_a_gain(tmp_path):
+def test_a_block_that_its_base_lacks_stands_without_a_gain(tmp_path):
     write_run(tmp_path, "se", profile="alone")
-    for names in (("small", "alone"), ("alone",)):
-        (one,) = load(tmp_path, *names)
-        assert experiment_table([one]).rows[0][6:8] == ("", "")
-        assert "alone.se.top1_gain" not in experiment_numbers([one])
+    (one,) = load_experiments(tmp_path / "results", {name: profile(name) for name in ("small", "alone")})
+    assert experiment_table([one]).rows[0][6:8] == ("", "")
+    assert "alone.se.top1_gain" not in experiment_numbers([one])
 
 
 def test_another_papers_network_is_compared_with_block_a(tmp_path):
@@ -70,8 +78,15 @@ def test_another_papers_network_is_compared_with_block_a(tmp_path):
     record = json.loads((path / "record.json").read_text())
     record["network"] = {"model": "mobilenet_v2", "library": "torchvision 1", "num_classes": 10}
     (path / "record.json").write_text(json.dumps(record))
-    (one,) = load(tmp_path, "small", "others/mobilenet_v2")
-    assert one.change_text() == "mobilenet_v2" and experiment_table([one]).rows[0][0] == ""
+    names = ("small", "others/mobilenet_v2")
+    (one,) = load_experiments(tmp_path / "results", {name: profile(name) for name in names})
+    assert one.change_text() == "mobilenet_v2"
     gain = experiment_numbers([one])["others-mobilenet_v2.standard.top1_gain"]
     assert gain.text == "\N{MINUS SIGN}3.0"
     assert gain.sources == ("results/others/mobilenet_v2/standard-seed0", "results/small/standard-seed0")
+
+
+def test_a_base_that_is_no_profile_has_no_runs(tmp_path):
+    run = write_run(tmp_path, "se", profile="study/one")
+    (one,) = load_experiments(tmp_path / "results", {"study/one": profile("study/one", base="study")})
+    assert ([own.path for own in one.runs], one.base_runs) == ([run.path], [])

@@ -1,13 +1,14 @@
 """`make reproduce` on a project whose steps take no time: what runs, what does not, and how it resumes."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from tiny_project import environment, leave_runs, make_project
 
@@ -53,16 +54,24 @@ def test_failing_run_stops_no_other_and_then_only_what_is_missing_is_made(projec
 
 
 def test_fresh_clone_trains_nothing(project):
-    leave_runs(project, "quick")
-    (project / "results/quick/SHA256SUMS").write_text("as committed")
+    every = "blocks: [standard, se, se_cond], seeds: [0]"
+    (project / "profiles/runs.yaml").write_text(
+        f"study/wide: {{base: quick, {every}, parameters: {{width: 2.0}}}}\n"
+    )
+    leave_runs(project, "study/wide")
+    (project / "results/study/wide/SHA256SUMS").write_text("as committed")
     for file in (project / "results").rglob("*"):
         os.utime(file, (1, 1))
-    assert reproduce(project, "quick", "keep")[::2] == (0, {"design", "results", "implementation", "book"})
-    assert (project / "results/quick/SHA256SUMS").read_text() == "as committed"
+    status, _, made = reproduce(project, "study/wide", "keep")
+    assert (status, made) == (0, {"design", "results", "implementation", "book"})
+    assert (project / "results/study/wide/SHA256SUMS").read_text() == "as committed"
+    source = project / "_build/study/wide/source"
+    assert (source / "_config.yml").read_text() == "paper_profile: study/wide\n"
+    assert (source / "results/study/wide/se-seed0/train.ipynb").exists()
+
     for name in ("train", "design"):
         (project / f"notebooks/{name}.ipynb").write_text('{"cells": []}')
-    (project / "notebooks/implementation.ipynb").touch()
-    assert reproduce(project, "quick", "keep")[2] == {"design", "book"}
+    assert reproduce(project, "study/wide", "keep")[2] == {"design", "book"}
 
 
 def test_code_change_reruns_dependents(project):
@@ -83,7 +92,7 @@ def test_stale_runs_of_other_profiles_are_kept_until_told(project):
     status, printed, made = reproduce(project, "1_2", "")
     assert (status, made) == (2, set())
     assert (
-        "error: results/1_2 holds trained runs that are stale: se-seed0 (`make status` says why); " in printed
+        "error: results/1_2 holds trained runs that are stale: se-seed0 (`make status` says why)" in printed
     )
 
     # Slurm is not needed to see what it would be asked for.
@@ -153,11 +162,11 @@ def _text(file: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
-def _processes(session: int) -> list[int]:
+def _processes(session: int) -> list[psutil.Process]:
     """The living processes of a session."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        fields = re.sub(r".*\) ", "", _text(stat)).split()
-        if fields and fields[0] != "Z" and fields[3] == str(session):
-            found.append(int(stat.parent.name))
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
     return found

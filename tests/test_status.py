@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 
 import pytest
 import status
@@ -11,7 +10,8 @@ from tiny_project import leave_run, leave_runs, make_project
 
 from xnnlib.settings import Settings
 
-SETTINGS = Settings(block="se", num_classes=10, epochs=3, batch_size=32, run_dir="results/quick/se-seed0")
+ASKED = {"block": "se", "num_classes": 10, "epochs": 3, "batch_size": 32, "run_dir": "results/quick/se-seed0"}
+SETTINGS = Settings(**ASKED)
 
 
 @pytest.fixture
@@ -32,10 +32,6 @@ def change_record(run, **values):
     (run / "record.json").write_text(json.dumps(record))
 
 
-def test_run_just_made_is_up_to_date(run):
-    assert run_status(run, SETTINGS, "abc") == "up to date"
-
-
 def test_time_stamps_make_nothing_stale(run):
     for file in run.iterdir():
         os.utime(file, (2e9, 2e9))
@@ -52,7 +48,7 @@ def test_time_stamps_make_nothing_stale(run):
     ],
 )
 def test_changed_parameter_makes_a_run_stale(run, changes, told):
-    assert told in run_status(run, replace(SETTINGS, **changes))
+    assert told in run_status(run, Settings(**ASKED | changes))
 
 
 def test_other_data_makes_a_run_stale(run):
@@ -92,27 +88,22 @@ def test_diverged_and_damaged_runs_are_said_to_be_so(run):
     assert "damaged" in run_status(run, SETTINGS)
 
 
-def test_each_state_is_a_line_and_names_its_runs(project, capsys):
+def test_each_state_is_a_line_and_a_broken_profile_hides_no_other(project, capsys):
     change_record(project / "results/quick/se-seed0", code="other")
-    assert main() == 0
-    assert capsys.readouterr().out.splitlines()[1:] == [
-        f"{'quick':20}    2  up to date (standard-seed0, se_cond-seed0)",
-        f"{'quick':20}    1  stale: the code changed (se-seed0)",
-    ]
-
-
-def test_broken_profile_hides_no_other(project, capsys):
     with open(project / "profiles/runs.yaml", "a") as runs:
         runs.write("gone: {blocks: [se], seeds: [0]}\nbroken: {blocks: [sse], seeds: [0]}\n")
+        runs.write("study/one: {base: quick, blocks: [se], seeds: [0, 1]}\n")
     assert main() == 2
     printed = capsys.readouterr()
-    assert "up to date" in printed.out
+    assert printed.out.splitlines()[1:] == [
+        f"{'quick':20}    2  up to date (standard-seed0, se_cond-seed0)",
+        f"{'quick':20}    1  stale: the code changed (se-seed0)",
+        f"{'study/one':20}    2  missing",
+    ]
     first, second = printed.err.splitlines()
-    assert first.startswith("error: profiles/gone.yaml is missing")
+    assert first.startswith("error: profiles/gone.yaml cannot be read")
     assert second.startswith("error: profiles/runs.yaml: broken")
 
-
-def test_list_that_cannot_be_read_is_one_line(project, capsys):
     (project / "profiles/runs.yaml").unlink()
     assert main() == 2
-    assert capsys.readouterr().err.startswith("error: profiles/runs.yaml is missing")
+    assert capsys.readouterr().err.startswith("error: profiles/runs.yaml cannot be read")

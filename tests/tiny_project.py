@@ -3,22 +3,20 @@
 `papermill` and `jupyter-book` are scripts that write what the real ones would.
 """
 
-import csv
-import json
 import os
 import shutil
 import stat
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
+from report_runs import example
+
 from xnnlib.profiles import load_profile
-from xnnlib.records import save_epochs
+from xnnlib.records import save_epochs, save_record
 from xnnlib.runtime import code_digest
 from xnnlib.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLE = ROOT / "results/small/se-seed0"
 
 FILES = {
     "tools/pack_data.py": "import pathlib\npathlib.Path('_build/quick').mkdir(parents=True, exist_ok=True)\n"
@@ -28,7 +26,7 @@ FILES = {
     "profiles/quick.yaml": "profile: quick\ndataset: shapes\nnum_classes: 10\ntrain_images: 900\n"
     "val_images: 90\nepochs: 3\nbatch_size: 32\ncrop: 28\n",
     "book/page.md": "Text.\n",
-    "benchmarks/results/a-processor/throughput.json": "{}\n",
+    "benchmarks/results/a-processor.json": "{}\n",
     "_config.yml": "paper_profile: small\n",
     "_toc.yml": "",
     "references.bib": "",
@@ -87,20 +85,11 @@ def leave_runs(folder: Path, profile: str, below: str = "results", **values: obj
 
 def leave_run(run_dir: Path, settings: Settings, **values: object) -> None:
     """The files of a complete run of three epochs."""
-    record = json.loads((EXAMPLE / "record.json").read_text()) | {
-        "profile": settings.profile,
-        "block": settings.block,
-        "seed": settings.seed,
-        "recipe": asdict(settings.routine),
-        "network": settings.network.sizes(),
-        "parameters": settings.recorded(),
-        "code": code_digest(),
-    }
-    record["dataset"] |= {"fingerprint": "abc", "num_classes": settings.num_classes}
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "record.json").write_text(json.dumps(record | values))
-    with open(EXAMPLE / "epochs.csv", newline="") as rows:
-        save_epochs(run_dir, list(csv.DictReader(rows)))
+    named = {"profile": settings.profile, "recipe": settings.routine, "network": settings.network.sizes()}
+    record, rows = example(settings.block, settings.seed, **named)
+    record["dataset"]["fingerprint"] = "abc"
+    save_record(run_dir, record | {"parameters": settings.recorded(), "code": code_digest()} | values)
+    save_epochs(run_dir, rows)
     (run_dir / "train.ipynb").write_text("{}")
 
 

@@ -59,7 +59,7 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
         quiet = None if missing or stale == "retrain" else subprocess.DEVNULL
         if subprocess.run(pack, stderr=quiet).returncode and quiet is None:
             sys.exit(2)  # it has said why
-        found = statuses(profile)
+        found = statuses(profile)  # which the data's fingerprint may have changed
     old = [run for run, text in found.items() if text.startswith(STALE)]
     if old and not stale and profile.name != "quick":
         raise UserError(
@@ -88,16 +88,13 @@ def is_trained(status: str) -> bool:
 
 def run(profile: Profile, options: list[str]) -> int:
     """Snakemake's exit status; nothing that it started on this machine is left when it ends."""
+    results = f"results/{profile.name}"
     # The slowest block first: two runs side by side end together.
-    first = [
-        f"results/{profile.name}/{run}/train.ipynb"
-        for run in profile.run_names()
-        if run.startswith("se_cond")
-    ]
+    first = [f"{results}/{run}/train.ipynb" for run in profile.run_names() if run.startswith("se_cond")]
     command = [*options, *(["--prioritize", *first] if first else [])]
     if not any("profile" in option for option in options):  # a cluster's has its own limits
         command += ["--resources", "gpu=1", f"mem_mb={memory_mb()}"]
-    command += ["--config", f"results=results/{profile.name}", f"gpu={int(torch.cuda.is_available())}"]
+    command += ["--config", f"results={results}", f"gpu={int(torch.cuda.is_available())}"]
     logs = Path("_build", profile.name, "logs")
     for left in logs.glob("*.progress"):
         left.unlink()
@@ -108,9 +105,8 @@ def run(profile: Profile, options: list[str]) -> int:
             signal.signal(number, lambda number, frame: asked.append(number))
     # Its own lock outlives a kill and would have to be removed by hand. In a session of its own, Ctrl-C does
     # not reach it.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--nolock", *command], start_new_session=True
-    )
+    command = [sys.executable, "-m", "snakemake", "--nolock", *command]
+    process = subprocess.Popen(command, start_new_session=True)
     SESSION.write_text(str(process.pid))
     shown = time.monotonic()
     while process.poll() is None and not asked:
@@ -121,10 +117,10 @@ def run(profile: Profile, options: list[str]) -> int:
             show_progress(logs)
             shown = time.monotonic()
     end_session(process.pid)
-    status = process.wait()
+    status = 128 + asked[0] if asked else process.wait()
     if asked or status < 0:
         print("\nstopped; the same command goes on from there", file=sys.stderr)
-    return 128 + asked[0] if asked else status if status >= 0 else 128 - status
+    return status if status >= 0 else 128 - status
 
 
 def memory_mb() -> int:
@@ -139,10 +135,8 @@ def show_progress(logs: Path) -> None:
     """One line with the last frame of each running training's progress bar."""
     shown = []
     for file in sorted(logs.glob("*.progress")):
-        with suppress(OSError):
-            frames = re.findall(
-                r"(\d+%)\|.*?\[(.*?),", file.read_text(encoding="utf-8", errors="replace")[-2000:]
-            )
+        with suppress(OSError):  # the training has just ended
+            frames = re.findall(r"(\d+%)\|.*?\[(.*?),", file.read_text(errors="replace")[-2000:])
             shown += [f"{file.stem} {' '.join(frames[-1])}"] if frames else []
     line = "   ".join(shown)
     if sys.stdout.isatty():
@@ -158,10 +152,9 @@ def conclude(profile: Profile, status: int) -> None:
     untrained = [run for run, text in statuses(profile).items() if not is_trained(text)]
     if not untrained:
         print(f"\n{table_3(load_runs('results', profile.name))}\n")
-    elif status:
-        for run in untrained:
-            log = build / "logs" / f"{run}.ipynb"
-            print(f"not trained: {run}" + (f", see {log}" if log.exists() else ""), file=sys.stderr)
+    for run in untrained if status else []:
+        log = build / "logs" / f"{run}.ipynb"
+        print(f"not trained: {run}" + (f", see {log}" if log.exists() else ""), file=sys.stderr)
     if profile.name == "quick":
         print("The quick profile on the embedded data: not the paper's result.")
     if status == 0 and (book := build / "_build/html/index.html").exists():

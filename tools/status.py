@@ -67,21 +67,20 @@ def table(profile: Profile) -> list[str]:
 
 def main() -> int:
     """0, or 2 if a profile cannot be read; the others are printed all the same."""
-    status = 0
-    names = []
+    problems = []
     try:
         names = profile_names()
         print(f"{'profile':20} runs  state")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 2
+        names, problems = [], [error]
     for name in names:
         try:
             print("\n".join(table(load_profile(Path(), name))))
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            status = 2
-    return status
+            problems.append(error)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 2 if problems else 0
 
 
 if __name__ == "__main__":

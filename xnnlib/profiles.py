@@ -12,17 +12,24 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from xnnlib.errors import UserError, choose
+from xnnlib.errors import UserError, choose, explain
 from xnnlib.settings import Settings, from_mapping
 from xnnlib.spec import BLOCKS
 
 RUNS = "profiles/runs.yaml"
-OF_THE_RUN = ("block", "seed", "run_dir")  # never in a profile's parameters
+ENTRY = ("blocks", "seeds", "base", "parameters")
+
+
+def _folder(name: str) -> str:
+    part = r"[A-Za-z0-9][\w.-]*"
+    if not re.fullmatch(f"{part}(/{part})?", name, re.ASCII) or name == "runs":
+        raise ValueError("letters, digits, '.', '_' and '-', with one '/' at most")
+    return name
 
 
 def _distinct(values: list) -> list:
     if not values or len(set(values)) < len(values):
-        raise ValueError("it must name at least one, and none twice")
+        raise ValueError("a list of at least one, and none twice")
     return values
 
 
@@ -31,10 +38,10 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    name: str
+    name: Annotated[str, AfterValidator(_folder)]
+    base: Annotated[str, AfterValidator(_folder)]
     blocks: Annotated[list[Literal[*BLOCKS]], AfterValidator(_distinct)]
     seeds: Annotated[list[NonNegativeInt], AfterValidator(_distinct)]
-    base: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     parameters: dict[str, object] = {}
     base_values: dict[str, object] = Field(default={}, repr=False)
 
@@ -48,12 +55,12 @@ class Profile(BaseModel):
 
     def run_names(self) -> list[str]:
         """The folders below results/<name>, such as "se-seed0"."""
-        return [f"{block}-seed{seed}" for block in self.blocks for seed in self.seeds]
+        return list(self.runs())
 
     def settings(self, block: str, seed: int) -> Settings:
         """What one run is trained with."""
         run = {"block": block, "seed": seed, "run_dir": f"results/{self.name}/{block}-seed{seed}"}
-        return _settings(self.values() | run, f"{RUNS}: {self.name}")
+        return from_mapping(self.values() | run, f"{RUNS}: {self.name}")
 
     def runs(self) -> dict[str, Settings]:
         """What each run is trained with, by its name."""
@@ -69,29 +76,27 @@ def profile_names(root: Path = Path()) -> list[str]:
 
 def load_profile(root: Path, name: str) -> Profile:
     """One profile. Raises UserError, `profiles/...: what, what to do`, on all that is wrong with it."""
-    names = profile_names(root)
-    if name not in names:
-        choose(f"{RUNS}: profile", name, map(str, names))
+    entries = _read(root, RUNS)
+    if name not in entries:
+        choose(f"{RUNS}: profile", name, map(str, entries))
+    entry, where = entries[name], f"{RUNS}: {name}"
     if not isinstance(name, str):
-        raise UserError(f"{RUNS}: the name {name!r} is not text to YAML; put it in quotes.")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII) or name == "runs":
-        raise UserError(f"{RUNS}: the name {name!r} does not do; use letters, digits, '.', '_' and '-'.")
-    entry, where = _read(root, RUNS)[name], f"{RUNS}: {name}"
+        raise UserError(f"{where}: to YAML this name is not text; put it in quotes.")
     if not isinstance(entry, dict):
         raise UserError(f"{where} is {entry!r}; it must have `blocks` and `seeds`.")
+    for key in entry:
+        choose(f"{where}: entry", str(key), ENTRY)
     try:
         profile = Profile(**{"name": name, "base": name} | entry)
-    except TypeError:  # a key that is no text
-        raise UserError(f"{where} has a name that is not text; use {', '.join(_ENTRY_NAMES)}.") from None
     except ValidationError as error:
-        raise UserError(f"{where}: {_first_problem(error)}") from None
+        raise UserError(f"{where}: {explain(error)}") from None
     file = f"profiles/{profile.base}.yaml"
     values = _read(root, file)
     for place, given in ((file, values), (where, profile.parameters)):
-        for parameter in (*OF_THE_RUN, *(["profile"] if place == where else [])):
+        for parameter in ("block", "seed", "run_dir", *(["profile"] if place == where else [])):
             if parameter in given:
                 raise UserError(f"{place}: {parameter} follows from {RUNS}; remove it.")
-        _settings(given, place)
+        from_mapping(given, place)
     if values.get("profile", profile.base) != profile.base:
         raise UserError(f"{file}: profile is {values['profile']!r}; it must be {profile.base!r}.")
     profile = profile.model_copy(update={"base_values": values})
@@ -102,16 +107,6 @@ def load_profile(root: Path, name: str) -> Profile:
 def load_profiles(root: Path = Path()) -> dict[str, Profile]:
     """All profiles by name, in the order of the list. Raises UserError on the first that is wrong."""
     return {name: load_profile(root, name) for name in profile_names(root)}
-
-
-def _settings(values: dict, where: str) -> Settings:
-    try:
-        return from_mapping(values, where)
-    except UserError as error:
-        raise UserError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from None
-
-
-_ENTRY_NAMES = ("blocks", "seeds", "base", "parameters")
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -131,10 +126,8 @@ def _read(root: Path, file: str) -> dict:
     """The mapping in a YAML file of the project."""
     try:
         values = _UniqueKeys((root / file).read_text(encoding="utf-8-sig")).get_single_data()
-    except FileNotFoundError:
-        raise UserError(f"{file} is missing; write it, or correct {RUNS}.") from None
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); make it a readable file.") from None
+        raise UserError(f"{file} cannot be read ({error.strerror}); write it, or correct {RUNS}.") from None
     except UnicodeDecodeError:
         raise UserError(f"{file}: it is not UTF-8; save it as UTF-8.") from None
     except yaml.YAMLError as error:
@@ -144,15 +137,3 @@ def _read(root: Path, file: str) -> dict:
     if not isinstance(values, dict):
         raise UserError(f"{file}: it is no list of `name: value`; see profiles/quick.yaml for one.")
     return values
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    names = [str(part) for part in problem["loc"]]
-    if problem["type"] == "extra_forbidden":
-        try:
-            choose("name", names[0], _ENTRY_NAMES)
-        except UserError as unknown:
-            return str(unknown)
-    told = problem["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(names)}: {told[0].lower()}{told[1:]}; correct it."

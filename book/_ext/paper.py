@@ -17,8 +17,8 @@ Here: the records are read, and each training notebook becomes a page.
 import json
 from pathlib import Path
 
-from paper_guard import refuse, source_digest
-from paper_material import QUICK, load_material, run_change, source_files
+from paper_guard import refuse
+from paper_material import QUICK, load_material, run_change
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx_external_toc.api import Document
@@ -31,19 +31,13 @@ EXTENSIONS = ("paper_guard", "paper_text", "paper_tables", "paper_pages")
 
 def load_records(app: Sphinx, config: Config) -> None:
     """Read the profile's records once, and set everything that must be known before pages are read."""
-    root = Path(app.srcdir)
     try:
-        app.paper = load_material(root, config.paper_results, config.paper_profile)
+        app.paper = load_material(Path(app.srcdir), config.paper_results, config.paper_profile)
     except UserError as error:
         refuse(str(error))
     if config.paper_profile == QUICK:
         announcement = "Profile quick, on procedural images: it shows that the parts work, and no result."
         config.html_theme_options["announcement"] = announcement
-    # A changed configuration value makes Sphinx read every page again.
-    config.paper_sources = source_digest(source_files(app.paper), root)
-    others = set((root / config.paper_results).glob("*/*/")) - {run.path for run in app.paper.notebooks}
-    excluded = sorted(other.relative_to(root).as_posix() for other in others)
-    config.exclude_patterns = [*config.exclude_patterns, *excluded]
 
 
 def add_run_pages(app: Sphinx, config: Config) -> None:
@@ -84,7 +78,6 @@ def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict:
     app.add_config_value("paper_profile", "paper", "env", str)
     app.add_config_value("paper_results", "results", "env", str)
-    app.add_config_value("paper_sources", "", "env", str)
     for extension in EXTENSIONS:
         app.setup_extension(extension)
     # sphinx_external_toc reads _toc.yml at priority 900.

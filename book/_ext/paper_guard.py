@@ -2,23 +2,21 @@
 
 Sphinx only warns about a missing figure, citation or reference, shows a crashed notebook as it is, and
 on a second build does not repeat what it said about pages that have not changed. Here every warning
-is remembered and the build ends with a list of them all, as the last lines that it prints. The saved
-environment is dropped then, so that the next build reads every page again; and a book of which any source
-has changed is read as a whole (`source_digest`), so that no page keeps a reference to something that
-another page has lost. Stale notebooks and figures are such problems too.
+is remembered and the build ends with a list of them all, as the last lines that it prints; and every build
+reads all pages, so that none keeps a reference to something that another has lost. Stale notebooks and
+figures are such problems too.
 """
 
-import hashlib
 import json
 import logging
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from docutils import nodes
 from paper_material import NOTEBOOK_TABLES, TABLES, drawn_digest
 from sphinx.application import ENV_PICKLE_FILENAME, Sphinx
+from sphinx.config import Config
 from sphinx.util.logging import get_node_location, getLogger, is_suppressed_warning
 
 from xnnlib.errors import UserError
@@ -59,13 +57,9 @@ class ProblemLog(logging.Handler):
         self.problems[place + record.getMessage().strip()] = None
 
 
-def source_digest(files: Iterable[Path], root: Path) -> str:
-    """SHA-256 over the names, relative to `root` where they are below it, and contents of the files."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        name = file.relative_to(root) if file.is_relative_to(root) else file
-        digest.update(f"{name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+def forget_last_build(app: Sphinx, config: Config) -> None:
+    """Sphinx finds no pages of an earlier build, and reads all."""
+    Path(app.doctreedir, ENV_PICKLE_FILENAME).unlink(missing_ok=True)
 
 
 def check_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -92,32 +86,28 @@ def check_figures(app: Sphinx, doctree: nodes.document) -> None:
         if uri.parent != Path(app.srcdir, "figures"):
             continue
         for file in (uri.with_suffix(suffix) for suffix in FIGURE_SUFFIXES):
-            problem = f"figures/{file.name} is missing; draw it again with: make figures"
-            if file.is_file():
-                problem = _outdated(app, file)
-            if problem:
+            if problem := _figure_problem(app, file):
                 report(problem, image, "figure")
 
 
-def _outdated(app: Sphinx, file: Path) -> str:
+def _figure_problem(app: Sphinx, file: Path) -> str:
     """What is wrong with a figure's file; empty if it shows what would be drawn now."""
     drawn = drawn_digest(app.paper, file.stem)
     if drawn is None:
         return f"figures/{file.name} is not a figure that the paper draws"
+    if not file.is_file():
+        return f"figures/{file.name} is missing; draw it again: make figures"
     try:
-        saved = saved_digest(file)
+        fresh = saved_digest(file) == drawn
     except UserError as error:
         return str(error)
-    return (
-        "" if saved == drawn else f"figures/{file.name} is older than its data; draw it again: make figures"
-    )
+    return "" if fresh else f"figures/{file.name} is older than its data; draw it again: make figures"
 
 
 def fail_on_problems(app: Sphinx, exception: Exception | None) -> None:
     """Refuse a book with problems, and list them, one a line."""
     problems = app.paper_problems.problems
     if exception is None and problems:
-        Path(app.doctreedir, ENV_PICKLE_FILENAME).unlink(missing_ok=True)
         listed = "".join(f"\n  {problem}" for problem in problems)
         refuse(f"the book has {len(problems)} problem(s):{listed}")
 
@@ -125,6 +115,7 @@ def fail_on_problems(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     app.paper_problems = ProblemLog(app)
     logging.getLogger("sphinx").addHandler(app.paper_problems)
+    app.connect("config-inited", forget_last_build)
     app.connect("source-read", check_notebook)
     # After Sphinx's own collector, which finds the files of each image.
     app.connect("doctree-read", check_figures, priority=600)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import xnnlib
 from xnnlib.errors import UserError
 from xnnlib.profiles import load_profiles
 from xnnlib.records import Run, load_runs
@@ -122,7 +121,7 @@ def run_change(material: Material, run: Run) -> str:
 
 def drawn_digest(material: Material, name: str) -> str | None:
     """The digest of the data that a figure would show if it were drawn now; None for an unknown figure."""
-    # matplotlib and seaborn take seconds to import: only a page with a figure needs them.
+    # matplotlib takes seconds to import: only a page with a figure needs them.
     from xnnlib.report import diagrams, plots
 
     spec = NetworkSpec()
@@ -136,14 +135,3 @@ def drawn_digest(material: Material, name: str) -> str | None:
         "shapes-contact-sheet": plots.shapes_sheet,
     }
     return figures[name]().data_digest if name in figures else None
-
-
-def source_files(material: Material) -> list[Path]:
-    """Every file that the book is made from, the library's and this extension's code included."""
-    patterns = ("_config.yml", "_toc.yml", "references.bib", "book/**/*", "figures/*", "notebooks/*.ipynb")
-    patterns += ("profiles/*.yaml", "results/*/*/record.json", "benchmarks/results/**/*.json")
-    files = [file for pattern in patterns for file in material.root.glob(pattern)]
-    for run in material.notebooks:
-        files += [run.path / name for name in ("record.json", "epochs.csv", "train.ipynb")]
-    files += Path(xnnlib.__file__).parent.rglob("*.py")
-    return [file for file in files if file.is_file() and "__pycache__" not in file.parts]

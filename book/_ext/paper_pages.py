@@ -62,13 +62,10 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
             archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
-def _is_thebe(file: object) -> bool:
-    return "thebe" in f"{file} {getattr(file, 'attributes', '')}".lower()
-
-
 def drop_thebe_files(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
     for kind in ("script_files", "css_files"):
-        context[kind] = [file for file in context.get(kind, ()) if not _is_thebe(file)]
+        told = [(file, f"{file} {getattr(file, 'attributes', '')}") for file in context.get(kind, ())]
+        context[kind] = [file for file, text in told if "thebe" not in text.lower()]
 
 
 def drop_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) -> None:

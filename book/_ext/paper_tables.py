@@ -112,62 +112,54 @@ class Provenance(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        kinds = {
-            "artefacts": self._artefacts,
-            "numbers": self._numbers,
-            "records": self._records,
-            "runs": self._runs,
-        }
+        kinds = (self._artefacts, self._numbers, self._records, self._runs)
+        kinds = {method.__name__.strip("_"): method for method in kinds}
         if self.arguments[0] not in kinds:
             raise self.error(f"unknown kind {self.arguments[0]!r}; choose one of {', '.join(kinds)}")
         columns, rows = kinds[self.arguments[0]]()
-        align = "l" * len(columns)
-        table = table_node(columns, align, [], ["provenance", f"provenance-{self.arguments[0]}"])
-        body = table.next_node(nodes.tbody)
-        for identifier, cells in rows:
-            row = row_node(cells, align)
-            row["ids"] += [identifier] if identifier else []
-            body += row
+        classes = ["provenance", f"provenance-{self.arguments[0]}"]
+        table = table_node(columns, "l" * len(columns), rows.values(), classes)
+        for identifier, row in zip(rows, table.next_node(nodes.tbody), strict=True):
+            row["ids"].append(identifier)
         return [table]
 
+    # Each gives the columns, and the rows by their identifiers on the page.
+
     def _artefacts(self):
-        rows = []
+        rows = {}
         for name, (notebook, _) in ARTEFACTS.items():
             title, _ = self.state.inline_text(f"{{numref}}`{name}`", self.lineno)
             link = [page_link(self.env, f"{notebook}.ipynb", notebook)] if notebook else []
             source = self._linked(artefact_source(self.env.app.paper, name))
-            rows.append((f"made-{name}", (title, link, source)))
+            rows[f"made-{name}"] = (title, link, source)
         return ("Table or figure", "Notebook", "From"), rows
 
     def _numbers(self):
-        rows = [
-            (number_id(key), ([nodes.literal("", key)], number.text, self._linked(", ".join(number.sources))))
+        rows = {
+            number_id(key): ([nodes.literal("", key)], number.text, self._linked(", ".join(number.sources)))
             for key, number in sorted(self.env.app.paper.numbers.items())
-        ]
+        }
         return ("Number", "Value", "From"), rows
 
     def _records(self):
-        rows = []
+        rows = {}
         for run in self.env.app.paper.notebooks:
             record, source = run.record, run_source(run)
-            data, device = record["dataset"], record["device"]
-            cells = (
-                self._linked(source),
-                f"{data['name']}, {data['num_classes']} classes, {data['fingerprint'][:12]}",
-                f"{device['name']}, {record['started'][:10]}",
-                record["commit"][:10],
-            )
-            rows.append((nodes.make_id(f"run-{source}"), cells))
+            data = record["dataset"]
+            data = f"{data['name']}, {data['num_classes']} classes, {data['fingerprint'][:12]}"
+            device = f"{record['device']['name']}, {record['started'][:10]}"
+            cells = (self._linked(source), data, device, record["commit"][:10])
+            rows[nodes.make_id(f"record-{source}")] = cells
         return ("Run folder", "Data, fingerprint", "Device, day", "Commit"), rows
 
     def _runs(self):
-        rows = []
+        rows = {}
         for run in self.env.app.paper.notebooks:
             record, source = run.record, run_source(run)
             link = [page_link(self.env, "notebook", f"{source}/train")]
             change = run_change(self.env.app.paper, run)
             cells = (record["profile"], change, str(record["seed"]), str(record["epochs"]))
-            rows.append(("", (*cells, f"{record['last']['top1']:.2f}", link)))
+            rows[nodes.make_id(f"run-{source}")] = (*cells, f"{record['last']['top1']:.2f}", link)
         return ("Profile", "Block", "Seed", "Epochs", "Top-1 (%)", "As it ran"), rows
 
     def _linked(self, source: str) -> list[nodes.Node]:

@@ -9,7 +9,6 @@ below book/ belongs to a reference, to code, to a table of cited facts, or to on
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from html import escape
 from pathlib import Path
@@ -17,13 +16,14 @@ from pathlib import Path
 import yaml
 from docutils import nodes
 from paper_guard import refuse, report
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxRole
 
-from xnnlib.errors import UserError
+from xnnlib.errors import UserError, explain
 from xnnlib.report.estimates import MINUS
 from xnnlib.report.numbers import Number
 from xnnlib.spec import BLOCKS
@@ -35,16 +35,10 @@ PROVENANCE = "book/provenance"
 HEADLINE = tuple(key.format(block) for block in BLOCKS for key in ("{}.top1", "macs.{}", "coefficients.{}"))
 # A number by its key in a sentence that is no page's own: a claim, the alternative text of a figure.
 PLACEHOLDER = re.compile(r"\{([\w.:-]+)\}")
-USES = ("paper_numbers_used", "paper_claims_made")  # of each page, kept in the environment
 
 
 class BoundNumber(nodes.inline):
     """A number made by xnnlib.report; attribute `key` names it, `source` says from what it was made."""
-
-
-def note_use(env: BuildEnvironment, what: str, name: str) -> None:
-    """Remember that the page being read uses a number or a claim."""
-    getattr(env, what).setdefault(env.docname, set()).add(name)
 
 
 def number_id(key: str) -> str:
@@ -61,7 +55,7 @@ def bound(env: BuildEnvironment, key: str, location: object) -> nodes.Node:
         nearest = ", ".join(get_close_matches(key, known, n=3, cutoff=0.4)) or ", ".join(sorted(known))
         report(f"unknown number {key!r}; the nearest keys are: {nearest}", location, "number")
         return nodes.literal("", key)
-    note_use(env, "paper_numbers_used", key)
+    env.app.paper_quoted.add(key)
     number = known[key]
     shown = number.text.lstrip(f"+{MINUS}") if form else number.text
     # A number is not broken at the end of a line, but the name of a device may be.
@@ -94,8 +88,7 @@ def depart_number(translator, node: BoundNumber) -> None:
     translator.body.append("</a>")
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(BaseModel):
     """One sentence, in which `{key}` stands for a number, and what must be true for it to be said.
 
     `number` is a key; its value, with the 95 % interval at its worse end, is at least `at_least` or at
@@ -109,6 +102,14 @@ class Claim:
     at_most: float | None = None
     interval_contains: float | None = None
     profiles: tuple[str, ...] = ()
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="after")
+    def _has_a_margin(self):
+        if (self.at_least, self.at_most, self.interval_contains) == (None, None, None):
+            raise UserError("it has no margin; give it at_least, at_most or interval_contains.")
+        return self
 
     def made_for(self, profile: str) -> bool:
         """Whether the sentence is said under this profile."""
@@ -129,23 +130,15 @@ class Claim:
 
 
 def load_claims(path: Path) -> dict[str, Claim]:
-    """The claims of a YAML file, a mapping from name to fields, by name.
-
-    Raises UserError on an unknown or missing field and on a claim without a margin.
-    """
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    """The claims of a YAML file, by name. Raises UserError on one that is malformed or has no margin."""
+    entries, claims = yaml.safe_load(path.read_text(encoding="utf-8")), {}
     if not isinstance(entries, dict):
         raise UserError(f"{path.name} is no mapping from a claim's name to its fields.")
-    claims = {}
     for name, fields in entries.items():
         try:
-            claim = Claim(**fields | {"profiles": tuple(fields.get("profiles", ()))})
-        except (TypeError, AttributeError) as error:
-            raise UserError(f"{path.name}: claim {name!r} cannot be read: {error}.") from None
-        if (claim.at_least, claim.at_most, claim.interval_contains) == (None, None, None):
-            margins = "at_least, at_most or interval_contains"
-            raise UserError(f"{path.name}: claim {name!r} has no margin; give it {margins}.")
-        claims[name] = claim
+            claims[name] = Claim.model_validate(fields)
+        except ValidationError as error:
+            raise UserError(f"{path.name}: {name}: {explain(error, Claim.model_fields).lstrip()}") from None
     return claims
 
 
@@ -158,7 +151,7 @@ class ClaimRole(SphinxRole):
         if claim is None:
             report(f"unknown claim {self.text!r}; {CLAIMS} lists the claims", self.get_location(), "claim")
             return [nodes.literal("", self.text)], []
-        note_use(self.env, "paper_claims_made", self.text)
+        app.paper_quoted.add(self.text)
         if not claim.made_for(app.paper.profile):
             return [], []
         problem = claim.problem(app.paper.numbers)
@@ -252,33 +245,19 @@ def check_use(app: Sphinx, env: BuildEnvironment) -> None:
     """Report headline numbers that no page quotes, and claims that no page makes: nobody would read them."""
     if PROVENANCE not in env.all_docs:  # not the whole paper
         return
-    used = set().union(*env.paper_numbers_used.values())
     for key in HEADLINE:
-        if key in app.paper.numbers and key not in used:
+        if key in app.paper.numbers and key not in app.paper_quoted:
             report(f"no page quotes the headline number {key!r}; write {{num}}`{key}`", "book", "number")
-    made = set().union(*env.paper_claims_made.values())
-    for name in app.paper_claims.keys() - made:
+    for name in app.paper_claims.keys() - app.paper_quoted:
         report(f"no page makes the claim {name!r}; write {{claim}}`{name}` or remove it", CLAIMS, "claim")
 
 
-def prepare(app: Sphinx) -> None:
-    for what in USES:
-        if not hasattr(app.env, what):
-            setattr(app.env, what, {})
-
-
-def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
-    for what in USES:
-        getattr(env, what).pop(docname, None)
-
-
 def setup(app: Sphinx) -> None:
+    app.paper_quoted = set()  # the keys of the numbers and the names of the claims that pages hold
     app.add_node(BoundNumber, html=(visit_number, depart_number))
     app.add_role("num", NumberRole())
     app.add_role("claim", ClaimRole())
     app.connect("config-inited", read_files, priority=800)
-    app.connect("builder-inited", prepare)
-    app.connect("env-purge-doc", forget)
     # Typed numbers are looked for before bound ones are put into the alternative texts.
     app.connect("doctree-read", check_prose, priority=550)
     # After Sphinx's own collector, which finds the files of each image.

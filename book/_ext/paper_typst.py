@@ -6,7 +6,6 @@ them and decides how the paper looks.
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import typst
@@ -31,16 +30,32 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def wrapped(before: str, after: str = "]") -> tuple[Callable, Callable]:
-    """The two methods for a node that is its content between two pieces of markup."""
-
-    def visit(translator: "TypstTranslator", node: nodes.Node) -> None:
-        translator.body.append(before)
-
-    def depart(translator: "TypstTranslator", node: nodes.Node) -> None:
-        translator.body.append(after)
-
-    return visit, depart
+# Nodes that are their content between two pieces of markup.
+WRAPPED = {
+    "paragraph": ("", "\n\n"),
+    "emphasis": ("#emph[", "]"),
+    "strong": ("#strong[", "]"),
+    "literal": ("#code[", "]"),
+    "subscript": ("#sub[", "]"),
+    "definition_list": ("\n", "\n"),
+    "definition_list_item": ("#definition", "\n"),
+    "term": ("[", "]"),
+    "definition": ("[", "]"),
+    "bullet_list": ("#list(", ")\n\n"),
+    "list_item": ("[", "], "),
+    "rubric": ("#rubric[", "]\n\n"),
+    "thead": ("table.header(", "), table.hline(stroke: 0.5pt), "),
+    "entry": ("[", "], "),
+} | dict.fromkeys(("document", "inline", "BoundNumber", "tgroup", "container", "tbody"), ("", ""))
+LEFT_OUT = {
+    "colspec",
+    "comment",
+    "target",
+    "tabular_col_spec",
+    "substitution_definition",
+    "index",
+    "compound",
+}
 
 
 class TypstTranslator(SphinxTranslator):
@@ -54,7 +69,15 @@ class TypstTranslator(SphinxTranslator):
         self.unbroken = False  # inside "Figure 1"
 
     def unknown_visit(self, node: nodes.Node) -> None:
-        raise ExtensionError(f"{self.docname}: the PDF has no way to set a {node.__class__.__name__}")
+        kind = node.__class__.__name__
+        if kind in LEFT_OUT:
+            raise nodes.SkipNode
+        if kind not in WRAPPED:
+            raise ExtensionError(f"{self.docname}: the PDF has no way to set a {kind}")
+        self.body.append(WRAPPED[kind][0])
+
+    def unknown_departure(self, node: nodes.Node) -> None:
+        self.body.append(WRAPPED.get(node.__class__.__name__, ("", ""))[1])
 
     def dispatch_visit(self, node: nodes.Node) -> None:
         if isinstance(node, nodes.Element) and set(node.get("classes", ())) & set(WEB_ONLY):
@@ -65,36 +88,9 @@ class TypstTranslator(SphinxTranslator):
         text = node.astext().replace("\n", " ").replace("/", f"/{WORD_JOINER}")
         self.body.append(f"#{quoted(text.replace(' ', NO_BREAK_SPACE) if self.unbroken else text)};")
 
-    def depart_Text(self, node: nodes.Text) -> None:
-        pass
-
-    visit_document, depart_document = wrapped("", "")
-    visit_paragraph, depart_paragraph = wrapped("", "\n\n")
-    visit_emphasis, depart_emphasis = wrapped("#emph[")
-    visit_strong, depart_strong = wrapped("#strong[")
-    visit_literal, depart_literal = wrapped("#code[")
-    visit_subscript, depart_subscript = wrapped("#sub[")
-    visit_inline, depart_inline = wrapped("", "")
-    visit_BoundNumber, depart_BoundNumber = wrapped("", "")
-    visit_definition_list, depart_definition_list = wrapped("\n", "\n")
-    visit_definition_list_item, depart_definition_list_item = wrapped("#definition", "\n")
-    visit_term, depart_term = wrapped("[")
-    visit_definition, depart_definition = wrapped("[")
-    visit_bullet_list, depart_bullet_list = wrapped("#list(", ")\n\n")
-    visit_list_item, depart_list_item = wrapped("[", "], ")
-    visit_tgroup, depart_tgroup = wrapped("", "")
-    visit_container, depart_container = wrapped("", "")
-    visit_rubric, depart_rubric = wrapped("#rubric[", "]\n\n")
-    visit_thead, depart_thead = wrapped("table.header(", "), table.hline(stroke: 0.5pt), ")
-    visit_tbody, depart_tbody = wrapped("", "")
-    visit_entry, depart_entry = wrapped("[", "], ")
-
     def visit_row(self, node: nodes.row) -> None:
         if "total" in node["classes"] and "total" not in node.parent[node.parent.index(node) - 1]["classes"]:
             self.body.append("table.hline(stroke: 0.5pt), ")
-
-    def depart_row(self, node: nodes.row) -> None:
-        pass
 
     def visit_section(self, node: nodes.section) -> None:
         self.level += 1
@@ -167,17 +163,11 @@ class TypstTranslator(SphinxTranslator):
             f"#floating({quoted(kind)}, {label}, [{self._inner(caption)}], wide: {str(wide).lower()})["
         )
 
-    def _skip(self, node: nodes.Node) -> None:
-        raise nodes.SkipNode
-
     def visit_raw(self, node: nodes.raw) -> None:
         """An equation stands in the page twice: as MathML for the web and as Typst."""
         if node["format"] == "typst":
             self.body.append(f"{node.astext()}\n\n")
         raise nodes.SkipNode
-
-    visit_colspec = visit_comment = visit_target = _skip
-    visit_tabular_col_spec = visit_substitution_definition = visit_index = visit_compound = _skip
 
 
 class PaperBuilder(Builder):

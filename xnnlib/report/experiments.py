@@ -62,7 +62,8 @@ class Experiment(NamedTuple):
 def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> list[Experiment]:
     """The experiments among the profiles that have runs, in the order of the list.
 
-    An experiment is a profile whose `base` is another profile. Raises UserError if a record cannot be read.
+    An experiment is a profile whose `base` is another one; a base that is only a file of parameters has no
+    runs. Raises UserError if a record cannot be read.
     """
 
     def complete_runs(name: str) -> dict[str, list[Run]]:
