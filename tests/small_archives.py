@@ -2,10 +2,15 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from xnnlib.errors import UserError
 
 WNIDS = ("n01443537", "n01629819", "n01641577", "n01644900", "n01698640", "n01742172")
 
@@ -40,18 +45,13 @@ def tiny_imagenet(wnids=WNIDS, train: int = 12, val: int = 3) -> dict[str, bytes
 
 
 def image_folder(classes=("cat", "dog", "eel"), train: int = 4, val: int = 2) -> dict[str, bytes]:
-    """train/<class>/* and val/<class>/*."""
+    """train/<class>/* and val/<class>/*, each image another one."""
     return {
-        f"{split}/{name}/{k}.jpg": encoded(seed=image_seed(split, label, k))
-        for split, count in (("train", train), ("val", val))
+        f"{split}/{name}/{k}.jpg": encoded(seed=seed + 100 * label + k)
+        for split, count, seed in (("train", train, 0), ("val", val, 50))
         for label, name in enumerate(classes)
         for k in range(count)
     }
-
-
-def image_seed(split: str, label: int, k: int) -> int:
-    """A seed of its own for each image, the same in every process."""
-    return {"train": 0, "val": 50}[split] + 100 * label + k
 
 
 def write_zip(path: Path, files: dict[str, bytes]) -> Path:
@@ -68,3 +68,11 @@ def write_folder(path: Path, files: dict[str, bytes]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     return path
+
+
+@contextmanager
+def refused(message: str) -> Iterator[None]:
+    """Within it a UserError of one line is raised, which has the pattern `message` in it."""
+    with pytest.raises(UserError, match=message) as raised:
+        yield
+    assert "\n" not in str(raised.value)

@@ -3,30 +3,28 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_run import CPU
 
 from xnnlib import analysis
-from xnnlib.data import load_dataset
 from xnnlib.errors import UserError
 from xnnlib.model import CondConv2d, Network, Routing
 from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec
 from xnnlib.training import fit, predict
 
-CPU = torch.device("cpu")
 RECIPE = RECIPES["paper"].scaled(1, 4, 16)
 FLOAT32 = replace(RECIPE, precision="float32")
 
 
-@pytest.fixture(scope="module")
-def split(tmp_path_factory):
-    cache = tmp_path_factory.mktemp("cache")
-    return load_dataset("shapes", num_classes=2, train_images=8, val_images=10, size=18, cache_dir=cache).val
+@pytest.fixture
+def split(dataset):
+    return dataset.val
 
 
 @pytest.fixture(params=["equalised", "torch_init", "shared"])
 def network(request):
     """A network that routes: its weights are drawn, not zero."""
     torch.manual_seed(1)
-    network = Network("se_cond", 2, width=0.25, routing=request.param).eval()
+    network = Network("se_cond", 3, width=0.25, routing=request.param).eval()
     for module in network.modules():
         if isinstance(module, Routing):
             torch.nn.init.normal_(module.weight)
@@ -39,7 +37,7 @@ def test_observes_every_routing_and_gate_of_every_image(network, split):
     blocks = convolutions // 3
     assert len(seen.routing) == (blocks if network.spec.routing == "shared" else convolutions)
     assert len(seen.gates) == blocks
-    assert all(value.shape == (10, 4) for value in seen.routing.values())
+    assert all(value.shape == (9, 4) for value in seen.routing.values())
     assert all(((value >= 0) & (value <= 1)).all() for value in seen.gates.values())
     torch.testing.assert_close(seen.logits, predict(network, split, FLOAT32, CPU))
 
@@ -57,8 +55,8 @@ def test_another_image_s_weights_are_those_of_one_other_image(network, split):
     seen = analysis.observe(network, split, FLOAT32, CPU).routing
     other = analysis.of_another_image(seen)
     name, *more = seen
-    source = [next(i for i in range(10) if torch.equal(row, seen[name][i])) for row in other[name]]
-    assert sorted(source) == list(range(10)) and all(i != k for k, i in enumerate(source))
+    source = [next(i for i in range(9) if torch.equal(row, seen[name][i])) for row in other[name]]
+    assert sorted(source) == list(range(9)) and all(i != k for k, i in enumerate(source))
     for name in more:
         assert torch.equal(other[name], seen[name][source])
 
@@ -101,19 +99,15 @@ def test_similarity_of_experts():
 
 
 @pytest.mark.slow
-def test_the_analysis_of_three_runs_holds_every_module_and_pair(tmp_path):
-    dataset = load_dataset(
-        "shapes", num_classes=2, train_images=12, val_images=10, size=18, cache_dir=tmp_path / "cache"
-    )
+def test_the_analysis_of_three_runs_holds_every_module_and_pair(dataset, tmp_path):
     runs = {
-        block: fit(NetworkSpec(block, 2, width=0.25), dataset, RECIPE, tmp_path / block, device=CPU)
+        block: fit(NetworkSpec(block, 3, width=0.25), dataset, RECIPE, tmp_path / block, device=CPU)
         for block in BLOCKS
     }
     found = analysis.analyse(runs, dataset, CPU)
     assert len(found["modules"]) == 16 + 48 + 16  # B's gates, C's routings and gates
-    assert set(found["without"]["se_cond"]) == {
-        "routing_mean", "routing_other", "gates_mean", "gates_other",
-    }  # fmt: skip
+    kinds = [f"{kind}_{by}" for kind in ("routing", "gates") for by in ("mean", "other")]
+    assert list(found["without"]["se_cond"]) == kinds and list(found["without"]["se"]) == kinds[2:]
     for name, run in runs.items():
         assert found["top1"][name] == pytest.approx(run.record["last"]["top1"], abs=10)
     # C's routing starts at zero and hardly moves in a step: folding it changes nothing to speak of.

@@ -7,17 +7,16 @@ import zlib
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from small_archives import encoded, image_folder, write_folder
+from small_archives import encoded, image_folder, refused, write_folder
+from torchvision.transforms import v2
 
-from xnnlib.data.pack import Labelled, Stale, create, decode, decoded, load
-from xnnlib.data.sources import open_folder, select
-from xnnlib.errors import UserError
+from xnnlib.data.pack import Labelled, create, decode, decoded, load
+from xnnlib.data.sources import select
 
 
 def pack(root, size=64, progress=False):
-    class_names, files = select(open_folder(str(root)), 0, 0, 0)
+    class_names, files = select("folder", root, 0, 0, 0)
     splits = {split: (len(chosen), decoded(chosen, size)) for split, chosen in files.items()}
     return create(root / "cache" / "x", "identity", "folder", class_names, splits, progress)
 
@@ -51,18 +50,10 @@ def test_fingerprint_is_the_documented_hash(tmp_path):
     assert pack(root).fingerprint != hashlib.sha256(stream).hexdigest()
 
 
-@pytest.mark.parametrize(
-    "mode, format",
-    [
-        ("L", "JPEG"),
-        ("CMYK", "JPEG"),
-        ("RGB", "JPEG"),
-        ("RGBA", "PNG"),
-        ("P", "PNG"),
-        ("LA", "PNG"),
-        ("1", "PNG"),
-    ],
-)
+MODES = [("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("P", "PNG"), ("LA", "PNG"), ("1", "PNG")]
+
+
+@pytest.mark.parametrize("mode, format", MODES)
 def test_every_mode_becomes_rgb(mode, format):
     image = decode(encoded(3, mode=mode, format=format), 64)
     assert image.shape == (3, 64, 64) and image.dtype == np.uint8
@@ -75,34 +66,16 @@ def test_every_mode_becomes_rgb(mode, format):
         assert abs(image - reference).mean() < 12
 
 
-@pytest.mark.parametrize(
-    "width, height, expected", [(64, 91, (91, 64)), (150, 100, (64, 96)), (40, 32, (64, 80))]
-)
-def test_short_side_is_fitted_and_nothing_is_cropped(width, height, expected):
-    from torchvision.transforms import v2
+SHORT_SIDES = [(64, 91, (91, 64)), (150, 100, (64, 96)), (40, 32, (64, 80))]
 
+
+@pytest.mark.parametrize("width, height, expected", SHORT_SIDES)
+def test_short_side_is_fitted_as_torchvision_does_and_nothing_is_cropped(width, height, expected):
     content = encoded(5, width, height, format="PNG")
     image = decode(content, 64)
     assert image.shape[1:] == expected
-    source = torch.from_numpy(decode(content, min(width, height)).copy())
-    reference = v2.functional.resize(v2.functional.to_pil_image(source), 64)
+    reference = v2.functional.resize(Image.open(io.BytesIO(content)), 64)
     np.testing.assert_array_equal(image, np.asarray(reference).transpose(2, 0, 1))
-
-
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        (encoded(1)[:-200], "truncated"),
-        (b"<html>not found</html>", "not an image"),
-        (b"", "not an image"),
-    ],
-)
-def test_damaged_file_is_named(tmp_path, content, reason):
-    files = image_folder() | {"train/eel/1.jpg": content}
-    with pytest.raises(
-        UserError, match=rf"train/eel/1\.jpg cannot be decoded \(.*{reason}.*replace or remove"
-    ):
-        pack(write_folder(tmp_path, files))
 
 
 def png_header(width, height):
@@ -115,24 +88,6 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        (png_header(10_000, 10_000), "100000000 pixels"),
-        (png_header(60_000, 60_000), "3600000000 pixels"),
-        (png_header(1, 60_000_000), "1x60000000 pixels, a strip of more than 100 to 1"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n", "not an image in BMP, GIF"),
-    ],
-    ids=["large", "huge", "strip", "program"],
-)
-def test_image_that_would_fill_the_memory_is_refused(tmp_path, content, reason, recwarn):
-    files = image_folder() | {"train/eel/1.jpg": content}
-    with pytest.raises(UserError, match=rf"train/eel/1\.jpg cannot be decoded \(.*{reason}") as raised:
-        pack(write_folder(tmp_path, files))
-    assert "\n" not in str(raised.value)
-    assert not [warning for warning in recwarn if warning.category is Image.DecompressionBombWarning]
-
-
 def saved(image, format, **options):
     stream = io.BytesIO()
     image.save(stream, format, **options)
@@ -140,13 +95,6 @@ def saved(image, format, **options):
 
 
 RAMP = 1024 * np.arange(64, dtype=np.uint16)[None].repeat(64, axis=0)
-
-
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
-@pytest.mark.parametrize("order", ["<u2", ">u2"])
-def test_sixteen_bits_of_grey_keep_the_high_byte(format, order):
-    pixels = decode(saved(Image.fromarray(RAMP.astype(order)), format), 64)
-    np.testing.assert_array_equal(pixels, np.broadcast_to(RAMP >> 8, (3, 64, 64)))
 
 
 def twelve_bits():
@@ -157,22 +105,36 @@ def twelve_bits():
     return content.replace(entry, struct.pack("<HHLHH", 258, 3, 1, 12, 0))
 
 
-@pytest.mark.parametrize(
-    "content, reason",
-    [
-        (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "mode F"),
-        (saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"), "mode I"),
-        (b"P5\n64 64\n65535\n" + RAMP.astype(">u2").tobytes(), "mode I"),
-        (twelve_bits(), "12-bit grey"),
-    ],
-    ids=["float", "32 bits", "PGM", "12 bits"],
-)
-def test_pixels_without_a_known_scale_are_refused(tmp_path, content, reason):
+UNREADABLE = {
+    "cut": (encoded(1)[:-200], "truncated"),
+    "html": (b"<html>not found</html>", "not an image"),
+    "empty": (b"", "not an image"),
+    "large": (png_header(10_000, 10_000), "100000000 pixels"),
+    "huge": (png_header(60_000, 60_000), "3600000000 pixels"),
+    "strip": (png_header(1, 60_000_000), "1x60000000 pixels, a strip of more than 100 to 1"),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "not an image in BMP, GIF"),
+    "float": (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "mode F: save it with 8 bits"),
+    "32 bits": (saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"), "mode I: save it with 8 bits"),
+    "PGM": (b"P5\n64 64\n65535\n" + RAMP.astype(">u2").tobytes(), "mode I: save it with 8 bits"),
+    "12 bits": (twelve_bits(), "mode I;16, 12 bits: save it with 8 bits"),
+}
+
+
+@pytest.mark.parametrize("content, reason", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_unreadable_image_is_named(tmp_path, recwarn, content, reason):
+    """Damaged, too large, or of pixels without a known scale."""
     files = image_folder() | {"train/eel/1.jpg": content}
-    with pytest.raises(
-        UserError, match=rf"train/eel/1\.jpg cannot be decoded \(.*{reason}.*8 bits a channel"
-    ):
+    message = rf"train/eel/1\.jpg cannot be decoded \(.*{reason}.*replace or remove"
+    with refused(message):
         pack(write_folder(tmp_path, files))
+    assert not [warning for warning in recwarn if warning.category is Image.DecompressionBombWarning]
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_sixteen_bits_of_grey_keep_the_high_byte(format, order):
+    pixels = decode(saved(Image.fromarray(RAMP.astype(order)), format), 64)
+    np.testing.assert_array_equal(pixels, np.broadcast_to(RAMP >> 8, (3, 64, 64)))
 
 
 @pytest.mark.parametrize("mode, format", [("RGB", "JPEG"), ("L", "TIFF"), ("RGBA", "PNG"), ("RGB", "WEBP")])
@@ -225,62 +187,50 @@ def small(path):
     return create(path, "identity", "folder", ["año", "b", "c"], splits, progress=False)
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["just packed", "loaded"])
-def test_what_is_packed_is_loaded(tmp_path, again):
+def test_what_is_packed_is_loaded(tmp_path):
     path = tmp_path / "new" / "x"
-    dataset = small(path)
-    if again:
-        assert load(path, "identity").fingerprint == dataset.fingerprint
-        dataset = load(path, "identity")
-    assert (dataset.name, dataset.class_names) == ("folder", ["año", "b", "c"])
-    for split, sizes in SIZES.items():
-        loaded = getattr(dataset, split)
-        assert loaded.labels.tolist() == list(range(len(sizes)))
-        assert loaded.images.sizes.tolist() == [list(size) for size in sizes]
-        for index, image in enumerate(images(split)):
-            np.testing.assert_array_equal(loaded.images[index].numpy(), image)
+    for dataset in (packed := small(path), load(path, "identity")):
+        assert (dataset.name, dataset.class_names) == ("folder", ["año", "b", "c"])
+        assert dataset.fingerprint == packed.fingerprint
+        for split, sizes in SIZES.items():
+            loaded = getattr(dataset, split)
+            assert loaded.labels.tolist() == list(range(len(sizes)))
+            assert loaded.images.sizes.tolist() == [list(size) for size in sizes]
+            for index, image in enumerate(images(split)):
+                np.testing.assert_array_equal(loaded.images[index].numpy(), image)
     assert sorted(file.name for file in path.parent.iterdir()) == ["x.json", "x.npy"]
+    pixels = np.concatenate([image.ravel() for split in SIZES for image in images(split)])
+    np.testing.assert_array_equal(np.load(path.with_suffix(".npy")), pixels)
 
 
-def test_pixels_are_an_npy_file(tmp_path):
-    small(tmp_path / "x")
-    expected = np.concatenate([image.ravel() for split in SIZES for image in images(split)])
-    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected)
+DAMAGE = {
+    "cut": lambda content: content[:-1],
+    "last byte": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "a byte": lambda content: content[:140] + bytes([content[140] ^ 1]) + content[141:],
+    "longer": lambda content: content + b"x",
+    "header alone": lambda content: content[:60],
+    "another": lambda content: b"[]",
+    "empty": lambda content: b"",
+}
 
 
 @pytest.mark.parametrize("file", ["x.npy", "x.json"])
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: content[:-1],
-        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
-        lambda content: content[:140] + bytes([content[140] ^ 1]) + content[141:],
-        lambda content: content + b"x",
-        lambda content: content[:60],
-        lambda content: b"[]",
-        lambda content: b"",
-        None,
-    ],
-    ids=["cut", "last byte", "a byte", "longer", "header alone", "another", "empty", "gone"],
-)
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_damage_is_found(tmp_path, file, damage):
     small(tmp_path / "x")
     path = tmp_path / file
-    if damage:
-        path.write_bytes(damage(path.read_bytes()))
-    else:
-        path.unlink()
-    with pytest.raises(Stale, match="damaged"):
-        load(tmp_path / "x", "identity")
+    path.write_bytes(damage(path.read_bytes()))
+    assert load(tmp_path / "x", "identity") is None
+    path.unlink()
+    assert load(tmp_path / "x", "identity") is None
 
 
 def test_another_source_or_format_is_stale(tmp_path, monkeypatch):
     small(tmp_path / "x")
-    with pytest.raises(Stale, match="source has changed"):
-        load(tmp_path / "x", "another")
+    assert load(tmp_path / "x", "another") is None
+    assert load(tmp_path / "x", "identity").name == "folder"
     monkeypatch.setattr("xnnlib.data.pack.FORMAT", 1000)
-    with pytest.raises(Stale, match="version"):
-        load(tmp_path / "x", "identity")
+    assert load(tmp_path / "x", "identity") is None
 
 
 def test_deleted_or_replaced_cache_does_no_harm(tmp_path):
@@ -298,11 +248,10 @@ def test_full_disk_is_one_line_and_leaves_the_old_cache(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
     try:
-        with pytest.raises(UserError, match="cannot be written .*free space") as raised:
+        with refused("cannot be written .*free space"):
             create(tmp_path / "x", "identity", "folder", ["a"], much, progress=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "\n" not in str(raised.value)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -314,5 +263,5 @@ def test_read_only_cache_names_the_variable(tmp_path, monkeypatch, step, error):
         raise OSError(error, os.strerror(error))
 
     monkeypatch.setattr(os, step, refuse)
-    with pytest.raises(UserError, match=f"cannot be written .{os.strerror(error)}.*set XNNLIB_CACHE"):
+    with refused(f"cannot be written .{os.strerror(error)}.*set XNNLIB_CACHE"):
         create(tmp_path / "new" / "x", "identity", "folder", ["a"], {"train": (1, iter(()))}, progress=False)

@@ -1,9 +1,9 @@
-import errno
 import os
 import subprocess
 import sys
 
 import pytest
+from tiny_run import disk_full
 
 from xnnlib import files
 from xnnlib.errors import UserError
@@ -16,8 +16,7 @@ def names(folder):
 
 def test_written_file_is_there(tmp_path):
     write_atomically(tmp_path / "new" / "file", lambda file: file.write(b"whole"))
-    assert (tmp_path / "new" / "file").read_bytes() == b"whole"
-    assert names(tmp_path / "new") == ["file"]
+    assert names(tmp_path / "new") == ["file"] and (tmp_path / "new" / "file").read_bytes() == b"whole"
 
 
 def test_broken_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -29,21 +28,15 @@ def test_broken_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "file", fail)
-    assert names(tmp_path) == ["file"]
-    assert (tmp_path / "file").read_bytes() == b"old"
+    assert names(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
 
 
 def test_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"old")
-
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", disk_full)
     with pytest.raises(UserError, match=r"file cannot be written \(No space left on device\); free space"):
         write_atomically(tmp_path / "file", lambda file: file.write(b"new"))
-    assert names(tmp_path) == ["file"]
-    assert (tmp_path / "file").read_bytes() == b"old"
+    assert names(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
 
 
 def test_unwritable_folder_is_one_line(tmp_path):
@@ -76,14 +69,10 @@ def test_second_process_is_refused_until_the_first_ends_even_by_kill(tmp_path):
         first.kill()
         first.wait()
     (tmp_path / ".record.json.x7.partial").touch()
-    with locked(tmp_path):
-        assert names(tmp_path) == [LOCK, f"{LOCK}-owner"], "what the killed process half wrote is still there"
-
-
-def test_lock_is_released_by_an_error(tmp_path):
     with pytest.raises(KeyboardInterrupt), locked(tmp_path):
+        assert names(tmp_path) == [LOCK, f"{LOCK}-owner"], "what the killed process half wrote is still there"
         raise KeyboardInterrupt
-    with locked(tmp_path):
+    with locked(tmp_path):  # an error releases it as well
         pass
 
 

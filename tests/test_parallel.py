@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_run import finish, interrupt, result, start, wait_for_checkpoint
+from tiny_run import await_checkpoint, finish, interrupt, result, start
 
 from xnnlib import parallel, records
 
@@ -65,7 +65,7 @@ def test_lost_process_restarts_from_the_checkpoint(tmp_path):
     finish(start(tmp_path / "whole", launcher=torchrun(2)))
     run = tmp_path / "run"
     process = start(run, "--checkpoint-seconds=0", launcher=torchrun(2, restarts=3))
-    wait_for_checkpoint(process, run)
+    await_checkpoint(process, run)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout
     os.kill(int(children.split()[-1]), signal.SIGKILL)
     assert "resuming from epoch" in finish(process)
@@ -76,7 +76,7 @@ def test_lost_process_restarts_from_the_checkpoint(tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_saves_and_is_said_once(tmp_path):
     process = start(tmp_path, "--epochs=400", "--checkpoint-seconds=0", launcher=torchrun(2))
-    wait_for_checkpoint(process, tmp_path)
+    await_checkpoint(process, tmp_path)
     interrupt(process)
     output, _ = process.communicate()
     assert process.returncode != 0

@@ -5,207 +5,160 @@ import pytest
 import torch
 from report_runs import example
 from safetensors.torch import load_file, save_file
-from tiny_run import CPU
+from tiny_run import CPU, SPEC
 
 from xnnlib import records
 from xnnlib.errors import UserError
 from xnnlib.model import Network
-from xnnlib.records import Run, load_trained, load_weights
-from xnnlib.spec import NetworkSpec, Recipe
+from xnnlib.records import Run, load_run, load_runs, load_trained, load_weights
 
 PROJECT = Path(__file__).parents[1]
-SPEC = NetworkSpec("se", num_classes=3, width=0.25)
 
 
-def make_run(folder, block="standard", seed=0, complete=True):
+def make_run(folder, block="standard", seed=0, **changes):
     record, rows = example(block, seed, profile=folder.parent.name)
-    records.save_record(folder, record | {"complete": complete})
+    records.save_record(folder, record | changes)
     records.save_epochs(folder, rows)
 
 
+def refusal(folder) -> str:
+    """The one line with which a run folder is refused."""
+    with pytest.raises(UserError) as raised:
+        load_run(folder)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
 def test_run_reads_back_as_it_was_written(tmp_path):
-    make_run(tmp_path / "quick" / "run")
-    run = records.load_run(tmp_path / "quick" / "run")
-    assert run.record["block"] == "standard"
-    assert run.epochs["epoch"] == [1, 2, 3]
-    assert run.epochs["val_top1"] == [20.0, 41.0, 40.2]
-    header = (tmp_path / "quick" / "run" / "epochs.csv").read_text().splitlines()[0]
+    record, rows = example()
+    rows[1]["val_loss"] = 3e32  # vast but finite
+    records.save_record(tmp_path, record)
+    records.save_epochs(tmp_path, rows)
+    run = load_run(tmp_path)
+    assert run.record.items() >= {name: record[name] for name in record if name != "network"}.items()
+    assert run.epochs == {name: [row[name] for row in rows] for name in records.EPOCH_COLUMNS}
+    header = (tmp_path / "epochs.csv").read_text().splitlines()[0]
     assert header == "epoch,learning_rate,train_loss,train_top1,val_loss,val_top1,seconds"
 
 
 def test_runs_come_by_block_then_by_seed(tmp_path):
-    for block, seed in (("se_cond", 0), ("standard", 10), ("se", 0), ("standard", 2)):
+    order = [("standard", 2), ("standard", 10), ("se", 0), ("se_cond", 0)]
+    for block, seed in reversed(order):
         make_run(tmp_path / "paper" / f"{block}-seed{seed}", block, seed)
-    runs = records.load_runs(tmp_path, "paper")
-    assert [(run.record["block"], run.record["seed"]) for run in runs] == [
-        ("standard", 2), ("standard", 10), ("se", 0), ("se_cond", 0),
-    ]  # fmt: skip
+    assert [(run.record["block"], run.record["seed"]) for run in load_runs(tmp_path, "paper")] == order
 
 
 def test_profile_without_records_says_how_to_make_them(tmp_path):
     with pytest.raises(UserError, match="make reproduce PROFILE=paper"):
-        records.load_runs(tmp_path, "paper")
+        load_runs(tmp_path, "paper")
 
 
 def test_incomplete_run_is_refused(tmp_path):
     make_run(tmp_path / "paper" / "se-seed0", complete=False)
     with pytest.raises(UserError, match="se-seed0 is not complete"):
-        records.load_runs(tmp_path, "paper")
-
-
-@pytest.mark.parametrize(
-    "name, content", [("record.json", "{"), ("record.json", "[]"), ("epochs.csv", "epoch\n1\n")]
-)
-def test_damaged_file_is_one_line(tmp_path, name, content):
-    make_run(tmp_path / "quick" / "run")
-    (tmp_path / "quick" / "run" / name).write_text(content)
-    with pytest.raises(UserError, match="run is damaged"):
-        records.load_run(tmp_path / "quick" / "run")
+        load_runs(tmp_path, "paper")
 
 
 def changed(path, value):
     """The record of `example` with the field at `path` set, or left out where the value is None."""
-    record, _ = example()
+    place = record = example()[0]
     *above, name = path.split(".")
-    place = record
     for part in above:
         place = place[part]
+    place[name] = value
     if value is None:
         del place[name]
-    else:
-        place[name] = value
     return record
 
 
 @pytest.mark.parametrize(
     "path, value, words",
     [
-        ("recipe.epochs", "10", "recipe: epochs is '10'; it must be a whole number"),
-        ("recipe.peak_learning_rate", float("nan"), "recipe: peak_learning_rate is nan; .* a finite number"),
-        ("recipe.precision", "float8", "recipe: precision 'float8' is unknown"),
-        ("recipe.speed", 1, "recipe: parameter 'speed' is unknown"),
         ("recipe.batch_norm", "per_process", "recipe: parameter 'batch_norm' is unknown"),
         ("recipe.momentum", None, "recipe.momentum is missing"),
         ("network.experts", None, "network.experts is missing"),
-        ("network.table", [1], "network: table"),
         ("network.filter_size", 4, "network: filter_size is 4; it must be odd"),
         ("block", "sse", "block 'sse' is unknown; choose one of standard, se, se_cond"),
         ("seed", -1, "seed is -1; it must be at least 0"),
-        ("dataset.val_images", 0, "dataset.val_images is 0; it must be at least 1"),
         ("dataset.fingerprint", None, "dataset.fingerprint is missing"),
         ("device.threads", None, "device.threads is missing"),
-        ("code", 5, "code is 5; it must be text"),
-        ("versions.python", None, "versions.python is missing"),
+        ("versions.torch", None, "versions.torch is missing"),
         ("versions.numpy", 2, "versions.numpy is 2; it must be text"),
-        ("versions.torch", 2, "versions.torch is 2; it must be text"),
-        ("profile", "two\nlines", r"profile is 'two\\nlines'; it must be one line"),
-        ("parameters", [1], r"parameters is \[1\]; it must be a mapping"),
+        ("profile", "two\nlines", "profile is 'two\\nlines'; it must be one line"),
+        ("parameters", [1], "parameters is [1]; it must be a mapping"),
         ("complete", "yes", "complete is 'yes'; it must be true or false"),
         ("last", None, "last is missing"),
         ("best.epoch", 4, "the last epoch is 3 and the best one is 4 of 3"),
         ("train_seconds", float("inf"), "train_seconds is inf; it must be a finite number"),
-        ("images_per_second", 0.0, "images_per_second is 0.0; it must be above 0"),
     ],
 )
 def test_damaged_field_is_named(tmp_path, path, value, words):
     make_run(tmp_path)
     (tmp_path / "record.json").write_text(json.dumps(changed(path, value)))
-    with pytest.raises(
-        UserError, match=f"is damaged \\(.*{words}.*; restore the file, or train in another run_dir"
-    ) as raised:
-        records.load_run(tmp_path)
-    assert "\n" not in str(raised.value)
+    line = refusal(tmp_path)
+    assert f"is damaged ({words}" in line
+    assert line.endswith("; restore the file, or train in another run_dir.")
 
 
 @pytest.mark.parametrize(
     "old, new, words",
     [
-        ("1.9", "nan", "row 3: val_loss is 'nan'; it must be a finite number"),
-        ("1.9", "1e999", "row 3: val_loss is '1e999'; it must be a finite number"),
-        ("1.9", "much", "row 3: val_loss is 'much'; it must be a number"),
-        ("1.9", "-1.9", "row 3: val_loss is '-1.9'; it must be at least 0"),
-        ("1.9", "", "row 3: val_loss is ''; it must be a number"),
-        ("1.9", "1.9,1", "epochs.csv has other columns"),
+        ("1.7000000000000002", "nan", "row 3: val_loss is 'nan'; it must be a finite number"),
+        ("1.7000000000000002", "", "row 3: val_loss is ''; it must be a number"),
+        ("1.7000000000000002", "-1,1", "epochs.csv has other columns"),
         ("seconds", "minutes", "epochs.csv has other columns"),
-        ("\n3,", "\n4,", "does not count its epochs 1, 2, 3"),
+        ("\n3,", "\n4,", "epochs.csv does not count its epochs 1, 2, 3"),
         ("\n3,0.1,1.5,41.5,1.7000000000000002,40.2,30.0", "", "epochs.csv has 2 epochs, the record 3"),
     ],
 )
 def test_damaged_epochs_are_named(tmp_path, old, new, words):
     make_run(tmp_path)
-    path = tmp_path / "epochs.csv"
-    text = path.read_text().replace("1.7000000000000002", "1.9") if old == "1.9" else path.read_text()
-    assert text.count(old) >= 1
-    start, _, end = text.rpartition(old)
-    path.write_text(start + new + end)
-    with pytest.raises(UserError, match=f"is damaged \\(.*{words}.*; restore the file") as raised:
-        records.load_run(tmp_path)
-    assert "\n" not in str(raised.value)
+    text = (tmp_path / "epochs.csv").read_text()
+    assert text.count(old) == 1
+    (tmp_path / "epochs.csv").write_text(text.replace(old, new))
+    assert words in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b"1" * 5000, b"null", b""])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"[" * 100_000, b"\xff\xfe", b"1" * 5000])
 def test_record_that_is_no_object_is_one_line(tmp_path, content):
     make_run(tmp_path)
     (tmp_path / "record.json").write_bytes(content)
-    with pytest.raises(UserError, match="is damaged"):
-        records.load_run(tmp_path)
+    assert "is damaged" in refusal(tmp_path)
 
 
-def test_unreadable_run_folder_is_named(tmp_path):
+def test_missing_or_unreadable_file_is_named(tmp_path):
     make_run(tmp_path / "run")
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="record.json cannot be read .Not a directory"):
-        records.load_run(tmp_path / "file")
-    (tmp_path / "run" / "epochs.csv").unlink()
-    (tmp_path / "run" / "epochs.csv").mkdir()
-    with pytest.raises(UserError, match="epochs.csv cannot be read .Is a directory"):
-        records.load_run(tmp_path / "run")
-
-
-def test_run_that_stopped_needs_no_result(tmp_path):
-    record, rows = example()
-    for name in ("epochs", "last", "best", "train_seconds", "images_per_second"):
-        del record[name]
-    records.save_record(tmp_path, record | {"complete": False})
-    records.save_epochs(tmp_path, rows[:1])
-    assert records.load_run(tmp_path).epochs["epoch"] == [1]
+    assert "record.json cannot be read (Not a directory)" in refusal(tmp_path / "file")
+    epochs = tmp_path / "run" / "epochs.csv"
+    epochs.unlink()
+    assert "epochs.csv is missing" in refusal(tmp_path / "run")
+    epochs.mkdir()
+    assert "epochs.csv cannot be read (Is a directory)" in refusal(tmp_path / "run")
 
 
 def test_older_record_is_filled_in_with_what_every_run_had_then(tmp_path):
     record, rows = example()
-    record["recipe"] = {"averaging_decay": 0.0, "batch_norm": "synchronised"} | record["recipe"]
+    record["recipe"] |= {"averaging_decay": 0.0, "batch_norm": "synchronised"}
     newer = {
-        "recipe": {
-            "weight_decay_on": "all",
-            "label_smoothing": 0.0,
-            "smallest_crop": 0.08,
-            "routing_learning_rate": 1.0,
-        },
-        "network": {
-            "filter_size": 3,
-            "expansion": 4,
-            "width": 1.0,
-            "routing": "equalised",
-            "conditional_from": 1,
-        },
+        "recipe": {"weight_decay_on": "all", "label_smoothing": 0.0, "smallest_crop": 0.08},
+        "network": {"filter_size": 3, "expansion": 4, "width": 1.0, "routing": "equalised"},
     }
     for part, values in newer.items():
-        for name in values:
-            record[part].pop(name, None)
+        record[part] = {name: value for name, value in record[part].items() if name not in values}
     records.save_record(tmp_path, record)
     records.save_epochs(tmp_path, rows)
-    run = records.load_run(tmp_path)
+    run = load_run(tmp_path)
     for part, values in newer.items():
         assert {name: run.record[part][name] for name in values} == values
-    assert "averaging_decay" not in run.record["recipe"]
-    assert run.recipe == Recipe(**run.record["recipe"]) and run.spec.reduction == 4
+    assert (run.recipe.momentum, run.spec.reduction, run.spec.conditional_from) == (0.9, 4, 1)
 
 
 def test_committed_records_are_as_their_commit_wrote_them():
     paths = sorted(PROJECT.glob("results/*/*/record.json"))
     assert paths
     for path in paths:
-        run, written = records.load_run(path.parent), json.loads(path.read_text())
+        run, written = load_run(path.parent), json.loads(path.read_text())
         assert run.record["complete"]
         for part in ("recipe", "network"):
             # Nothing but the fields that came later is new, and no value is another.
@@ -214,17 +167,10 @@ def test_committed_records_are_as_their_commit_wrote_them():
             assert known == {name: v for name, v in written[part].items() if gone.get(name, ...) != v}
 
 
-def test_missing_file_is_named(tmp_path):
-    make_run(tmp_path / "run")
-    (tmp_path / "run" / "epochs.csv").unlink()
-    with pytest.raises(UserError, match="epochs.csv is missing"):
-        records.load_run(tmp_path / "run")
-
-
 def test_weights_read_back_within_half_precision(tmp_path):
     state = {"filter": torch.randn(8, 4), "variance": torch.tensor([1e6, 1e-9])}
     records.save_weights(tmp_path, state)
-    loaded = records.load_weights(tmp_path)
+    loaded = load_weights(tmp_path)
     torch.testing.assert_close(loaded["filter"].float(), state["filter"], rtol=1e-3, atol=1e-7)
     torch.testing.assert_close(loaded["variance"], state["variance"], rtol=0, atol=0)
 
@@ -237,8 +183,7 @@ def test_trained_network_is_read_back_and_what_does_not_fit_is_one_line(tmp_path
     for name, value in network.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], value, rtol=1e-3, atol=1e-7)
     path = tmp_path / records.WEIGHTS
-    whole = path.read_bytes()
-    state = load_file(path)
+    whole, state = path.read_bytes(), load_file(path)
     del state["stages.0.0.0.weight"]
     save_file(state, path)
     with pytest.raises(UserError, match="does not hold the weights of this code's network") as error:
@@ -252,23 +197,8 @@ def test_trained_network_is_read_back_and_what_does_not_fit_is_one_line(tmp_path
         load_weights(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "change, words",
-    [
-        ({"seed": 1}, "holds a run with seed 0, not 1"),
-        ({"recipe": {"epochs": 9}}, "holds a run with recipe epochs 8, not 9"),
-    ],
-)
-def test_other_run_in_the_folder_is_refused_by_what_differs(tmp_path, change, words):
-    found = {"profile": "p", "block": "se", "seed": 0, "recipe": {"epochs": 8}, "network": {}, "dataset": {}}
+def test_other_run_in_the_folder_is_refused_by_what_differs(tmp_path):
+    found, _ = example()
     records.require_same_run(tmp_path, found, found)
-    with pytest.raises(UserError, match=words):
-        records.require_same_run(tmp_path, found, found | change)
-
-
-def test_vast_but_finite_loss_can_be_read(tmp_path):
-    record, rows = example()
-    rows[1]["val_loss"] = 3e32
-    records.save_record(tmp_path, record)
-    records.save_epochs(tmp_path, rows)
-    assert records.load_run(tmp_path).epochs["val_loss"][1] == 3e32
+    with pytest.raises(UserError, match="holds a run with recipe epochs 30, not 9; choose another run_dir"):
+        records.require_same_run(tmp_path, found, changed("recipe.epochs", 9))

@@ -12,15 +12,7 @@ from report_runs import example
 from xnnlib import records
 from xnnlib.data.images import Dataset
 from xnnlib.errors import UserError
-from xnnlib.settings import (
-    NAMES,
-    Settings,
-    from_arguments,
-    from_mapping,
-    from_notebook,
-    refuse_unknown,
-    require_text,
-)
+from xnnlib.settings import NAMES, Settings, from_arguments, from_mapping, from_notebook, require_text
 from xnnlib.spec import BLOCKS, DATASETS, RECIPES, ROUTINGS
 
 PROJECT = Path(__file__).parents[1]
@@ -44,30 +36,19 @@ def test_notebook_s_parameters_are_the_settings_with_their_defaults():
     [
         ({"epoch": 3}, "profiles/x.yaml: parameter 'epoch' is unknown; .* Did you mean 'epochs'?"),
         ({"epochs": "3"}, "epochs is '3'; it must be a whole number."),
-        ({"epochs": 2.0}, "epochs is 2.0; it must be a whole number."),
         ({"epochs": 0}, "epochs is 0; it must be at least 1."),
         ({"seed": 2**70}, f"seed is {2**70}; it must be below .*"),
-        ({"width": float("nan")}, "width is nan; it must be a finite number."),
         ({"width": 0.01}, "width is 0.01; it must be at least 0.05."),
         ({"hold_out": 1}, "hold_out is 1; it must be true or false."),
-        ({"block": "SE"}, "block 'SE' is unknown; .*"),
-        ({"dataset": "imagenet"}, "dataset 'imagenet' is unknown; .* Did you mean 'imagenet64'?"),
         ({"routing": "freeze"}, "routing 'freeze' is unknown; .* Did you mean 'frozen'?"),
         ({"conditional_from": 9}, "conditional_from is 9; it must be at most 5."),
         ({"recipe_changes": {"weight_decays": 1}}, "recipe_changes: 'weight_decays' is unknown; .*"),
-        ({"recipe_changes": {"weight_decay": float("nan")}}, "recipe_changes: weight_decay is nan; .*"),
         ({"recipe_changes": {"momentum": 2}}, "recipe_changes: momentum is 2; it must be at most 1."),
         ({"recipe_changes": {"epochs": 3}}, "recipe_changes sets epochs, which follows from the other .*"),
-        ({"recipe_changes": "momentum=0.5"}, "recipe_changes is 'momentum=0.5'; it must be a mapping .*"),
         ({"recipe_changes": "{momentum: 0.5"}, "recipe_changes is '{momentum: 0.5'; it must be a mapping .*"),
-        ({"filter_size": 4}, "filter_size is 4; it must be odd."),
         ({"profile": "mine\n"}, r"profile is 'mine\\n'; it must be one line of printable text .*"),
-        ({"profile": " mine"}, "profile is ' mine'; it must be one line .*"),
-        ({"profile": "a\u2028b"}, "profile is .*; it must be one line .*"),
         ({"run_dir": ""}, "run_dir is ''; it must be one line .*"),
-        ({"run_dir": "a\0b"}, "run_dir is .*; it must be one line .*"),
         ({2: 3}, "profiles/x.yaml: parameter '2' is unknown; .*"),
-        ([1], "profiles/x.yaml: it is no list of .*"),
         (None, "profiles/x.yaml: it is no list of .*"),
     ],
     ids=repr,
@@ -80,15 +61,8 @@ def test_impossible_profile_is_one_line(values, line):
     assert "\n" not in str(error.value)
 
 
-ANYTHING = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(max_size=20),
-    st.lists(st.integers(), max_size=2),
-    st.dictionaries(st.text(max_size=8), st.integers(), max_size=2),
-)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+ANYTHING = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=8), SCALARS, max_size=2)
 
 
 @hypothesis_settings(derandomize=True, deadline=None, max_examples=300)
@@ -182,9 +156,10 @@ def test_flag_is_understood_as_papermill_gives_it(given, meant):
 def test_unknown_parameter_of_the_notebook_is_refused(value):
     imports = {"json": json, "Path": Path, "chain": chain, "parameters_cell": parameters_cell}
     own = {"In": [""], "Out": {}, "exit": 1, "quit": 1, "open": open, "get_ipython": print, "_i1": ""}
-    refuse_unknown(parameters_cell() | imports | own, NAMES)
+    known = parameters_cell() | imports | own
+    assert from_notebook(known) == Settings()
     with pytest.raises(UserError, match="parameter 'learning_rate' is unknown; choose one of profile, "):
-        from_notebook(parameters_cell() | imports | own | {"learning_rate": value})
+        from_notebook(known | {"learning_rate": value})
 
 
 def test_drawing_notebook_takes_its_own_parameters_and_no_other():

@@ -13,14 +13,12 @@ from xnnlib import parallel, records, runtime, training
 from xnnlib.checkpoint import TrainingState
 from xnnlib.data import train_batches
 from xnnlib.errors import Diverged, UserError
-from xnnlib.model import CondConv2d, Network
+from xnnlib.model import Network
 from xnnlib.settings import Settings
 from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec, Recipe
 from xnnlib.training import evaluate, fit, learning_rate, make_optimizer, train_epoch, train_step
 
 REFERENCE = RECIPES["reference"]
-
-# The learning rate and the optimiser
 
 
 def test_learning_rate_has_the_paper_s_values():
@@ -53,28 +51,27 @@ def test_weight_decay_is_on_all_parameters_or_on_filters_alone():
     assert len(decayed["params"]) + len(free["params"]) == len(names)
 
 
-@pytest.mark.parametrize("routing", ["equalised", "shared", "frozen"])
-def test_routing_has_its_own_learning_rate(dataset, routing, monkeypatch):
+@pytest.fixture
+def double(monkeypatch):
+    """Networks are computed in double precision, whatever the recipe says."""
+    monkeypatch.setattr(training, "logits_of", lambda network, images, *_: network(images.double()))
+
+
+@pytest.mark.parametrize("routing, routed", [("equalised", 48), ("shared", 16), ("frozen", 48)])
+def test_routing_has_its_own_learning_rate(dataset, routing, routed, double):
     """After one plain step each weight has moved by its gradient times its rate."""
     recipe = replace(RECIPE, routing_learning_rate=5.0, momentum=0.0, weight_decay=0.0)
     network = Network("se_cond", 3, width=0.25, routing=routing).double()
-    monkeypatch.setattr(training, "logits_of", lambda network, images, *_: network(images.double()))
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     state = TrainingState(network, make_optimizer(network, recipe), 0, CPU)
     train_epoch(network, dataset.train.select(torch.arange(8)), state, recipe, CPU)
-    rate, routed = learning_rate(recipe, 0), 0
     for name, weight in network.named_parameters():
-        factor = 1.0
-        if "routing" in name:
-            routed += 1
-            factor = 5.0
-        if weight.grad is None:
-            assert routing == "frozen" and "routing" in name and torch.equal(weight, before[name])
+        if "routing" in name and routing == "frozen":
+            assert torch.equal(weight, before[name])
         else:
-            torch.testing.assert_close(weight, before[name] - rate * factor * weight.grad, msg=name)
-    assert routed == len([m for m in network.modules() if isinstance(m, CondConv2d)]) // (
-        3 if routing == "shared" else 1
-    )
+            rate = learning_rate(recipe, 0) * (5.0 if "routing" in name else 1.0)
+            torch.testing.assert_close(weight, before[name] - rate * weight.grad, msg=name)
+    assert sum("routing" in name for name in before) == routed
 
 
 # An epoch and an evaluation
@@ -86,14 +83,13 @@ def make_state(network, seed=0, **sgd):
     return TrainingState(network, optimizer, seed, CPU)
 
 
-def test_one_epoch_equals_a_plain_loop_over_torch_s_own_optimiser(dataset, monkeypatch):
+def test_one_epoch_equals_a_plain_loop_over_torch_s_own_optimiser(dataset, double):
     recipe = replace(REFERENCE.scaled(epochs=11, batch_size=8, crop=16), label_smoothing=0.1)
     sgd = {"lr": 1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
     networks = [Network("standard", 3, width=0.25).double() for _ in range(2)]
     networks[1].load_state_dict(networks[0].state_dict())
     state, epoch = make_state(networks[0], seed=7, **sgd), 4
     state.rows = [{}] * epoch
-    monkeypatch.setattr(training, "logits_of", lambda network, images, *_: network(images.double()))
     train_epoch(networks[0], dataset.train, state, recipe, CPU)
 
     optimizer = optim.SGD(networks[1].parameters(), **sgd)
@@ -132,10 +128,10 @@ def test_each_rank_takes_its_rows_of_every_batch(dataset, monkeypatch):
 
 def test_evaluation_counts_every_image_whatever_the_batch(dataset):
     network = Network("standard", 3, width=0.25)
-    whole = evaluate(network, dataset.val, RECIPES["paper"].scaled(1, 9, 16), CPU)
-    parts = evaluate(network, dataset.val, RECIPES["paper"].scaled(1, 4, 16), CPU)
-    assert parts == pytest.approx(whole)
-    logits = training.predict(network, dataset.val, RECIPES["paper"].scaled(1, 4, 16), CPU)
+    whole, parts = (replace(RECIPE, batch_size=size) for size in (9, 4))
+    whole = evaluate(network, dataset.val, whole, CPU)
+    assert evaluate(network, dataset.val, parts, CPU) == pytest.approx(whole)
+    logits = training.predict(network, dataset.val, parts, CPU)
     assert 100 * (logits.argmax(1) == dataset.val.labels).float().mean() == pytest.approx(whole[1])
 
 
@@ -144,9 +140,8 @@ def test_first_step_whose_loss_is_not_finite_is_known(dataset, monkeypatch):
     monkeypatch.setattr(training.F, "cross_entropy", lambda logits, *_, **__: logits.sum() * 0 + next(losses))
     network, seen = Network("standard", 3, width=0.25), []
     state = make_state(network)
-    train_epoch(
-        network, dataset.train, state, RECIPE, CPU, lambda: seen.append(state.sums.first_not_finite())
-    )
+    look = lambda: seen.append(state.sums.first_not_finite())  # noqa: E731
+    train_epoch(network, dataset.train, state, RECIPE, CPU, look)
     assert seen == [None, 1, 1]
 
 
@@ -216,13 +211,8 @@ def test_run_folder_without_parameters_holds_the_whole_story(dataset, tmp_path):
     record = run.record
     assert (record["profile"], record["block"], record["complete"]) == ("quick", "se_cond", True)
     assert record["parameters"] == {} and run.spec.sizes() == spec.sizes()
-    assert record["dataset"] == {
-        "name": "shapes",
-        "num_classes": 3,
-        "train_images": 24,
-        "val_images": 9,
-        "fingerprint": dataset.fingerprint,
-    }
+    described = {"name": "shapes", "num_classes": 3, "train_images": 24, "val_images": 9}
+    assert record["dataset"] == described | {"fingerprint": dataset.fingerprint}
     assert record["last"]["top1"] == run.epochs["val_top1"][-1]
     assert record["best"]["top1"] == max(run.epochs["val_top1"])
     assert run.epochs["epoch"] == [1, 2]
@@ -253,27 +243,19 @@ def test_slow_run_has_a_speed_that_can_be_read(dataset, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "asked, line",
     [
+        ({"spec": replace(SPEC, num_classes=4)}, "num_classes is 4, but the data has 3 classes."),
         ({"profile": "mine\n"}, r"profile is 'mine\\n'; it must be one line of printable text .*"),
-        ({"profile": ""}, "profile is ''; it must be one line .*"),
-        ({"seed": -1}, "seed is -1; it must be at least 0."),
         ({"seed": 2**63}, f"seed is {2**63}; it must be below .*"),
         ({"parameters": {"x": {1, 2}}}, "parameters cannot be written into the record .*"),
         ({"parameters": [1]}, r"parameters is \[1\]; it must be a mapping of name: value."),
-        ({"name": "my\ndata"}, r"dataset.name is 'my\\ndata'; it must be one line .*"),
-        ({"fingerprint": ""}, "dataset.fingerprint is ''; it must be one line .*"),
     ],
     ids=str,
 )
 def test_fit_refuses_before_any_work_what_its_record_could_not_hold(dataset, tmp_path, asked, line):
-    data = replace(dataset, **{name: asked.pop(name) for name in ("name", "fingerprint") if name in asked})
+    usual = {"spec": SPEC, "dataset": dataset, "recipe": RECIPE, "run_dir": tmp_path / "run"}
     with pytest.raises(UserError, match=f"^{line}$"):
-        fit(SPEC, data, RECIPE, tmp_path / "run", device=CPU, **asked)
+        fit(**usual | asked)
     assert not (tmp_path / "run").exists()
-
-
-def test_classes_of_network_and_data_must_agree(dataset, tmp_path):
-    with pytest.raises(UserError, match="num_classes is 4, but the data has 3 classes"):
-        fit(replace(SPEC, num_classes=4), dataset, RECIPE, tmp_path / "run")
 
 
 DIVERGED = (
@@ -294,11 +276,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_is_recorded(dataset, tmp_path
         fit(SPEC, dataset, RECIPE, run, profile="p", device=CPU, checkpoint_seconds=0)
     record = json.loads((run / "record.json").read_text())
     assert record["complete"] is False and not (run / "weights.safetensors").exists()
-    assert {name: record["diverged"][name] for name in ("epoch", "step", "checkpoint")} == {
-        "epoch": 2,
-        "step": 2,
-        "checkpoint": {"epoch": 2, "step": 1},
-    }
+    assert record["diverged"]["checkpoint"] == {"epoch": 2, "step": 1}
     with pytest.raises(Diverged, match=DIVERGED):
         records.load_runs(tmp_path, "p")
     with pytest.raises(Diverged, match=DIVERGED):

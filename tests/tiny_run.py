@@ -1,6 +1,7 @@
 """A training run of seconds: what it trains, how to start it in a process of its own, what it leaves."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 
 from xnnlib import training
-from xnnlib.checkpoint import has_checkpoint
+from xnnlib.checkpoint import CHECKPOINT
 from xnnlib.spec import RECIPES, NetworkSpec
 
 CPU = torch.device("cpu")
@@ -32,14 +33,8 @@ def start(run_dir: Path, *more: str, launcher=(), program=MODULE, **environment:
     """Train in a process group of its own, with one thread; standard error goes to standard output."""
     command = [sys.executable, *launcher, *program, *ARGUMENTS, f"--run-dir={run_dir}", *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, start_new_session=True, **output)
 
 
 def finish(process: subprocess.Popen, status: int = 0) -> str:
@@ -49,9 +44,9 @@ def finish(process: subprocess.Popen, status: int = 0) -> str:
     return output
 
 
-def wait_for_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
+def await_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
     """Return when the run has written a checkpoint."""
-    while not has_checkpoint(run_dir):
+    while not (run_dir / CHECKPOINT).exists():
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.01)
 
@@ -59,6 +54,11 @@ def wait_for_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
 def interrupt(process: subprocess.Popen) -> None:
     """Ctrl-C, as a terminal sends it: to every process of the group."""
     os.killpg(process.pid, signal.SIGINT)
+
+
+def disk_full(descriptor: int) -> None:
+    """What `os.fsync` does then."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def at_step(monkeypatch, epoch: int, step: int, happen: Callable[[], None]) -> None:

@@ -5,10 +5,9 @@ others in their place (the mean over images, or another image's); `fold` makes a
 whose routing is the same for every image.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +25,9 @@ LOW, HIGH = 0.05, 0.95
 
 @dataclass(frozen=True)
 class Observation:
-    """What a network did with N images: logits (N, classes), and by module name the routing weights
+    """What a network did with N images, all float32 on the CPU.
 
-    (N, experts) and the gates (N, channels), all float32 on the CPU.
+    Logits (N, classes), and by module name the routing weights (N, experts) and the gates (N, channels).
     """
 
     logits: Tensor
@@ -47,30 +46,40 @@ def level_of(network: Network, name: str) -> int:
     return network.spec.levels()[int(name.split(".")[1])]
 
 
+@contextmanager
+def _hooked(
+    modules: dict[str, nn.Module], hook: Callable[[str, bool, Tensor], Tensor | None]
+) -> Iterator[None]:
+    """Call `hook(name, gate, output)` after each run of a module; what it returns takes the output's place.
+
+    A gate is the Sigmoid of its last linear layer: `output` is what comes before the Sigmoid.
+    """
+    handles = []
+    for name, module in modules.items():
+        gate = isinstance(module, SqueezeExcite)
+
+        def call(layer, inputs, output, name=name, gate=gate):
+            return hook(name, gate, output)
+
+        handles.append((module.expand if gate else module).register_forward_hook(call))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def observe(network: Network, split: Split, recipe: Recipe, device: torch.device) -> Observation:
     """Run the network on every image of the split as an evaluation does, and read what it conditions on."""
-    seen: dict[str, list[Tensor]] = {}
-
-    def note(name: str, sigmoid: bool):
-        def hook(module, inputs, output):
-            values = torch.sigmoid(output) if sigmoid else output
-            seen.setdefault(name, []).append(values.detach().float().cpu())
-
-        return hook
-
-    hooks = []
-    for name, module in conditional_modules(network).items():
-        if isinstance(module, Routing):
-            hooks.append(module.register_forward_hook(note(name, sigmoid=False)))
-        else:  # the gate is the Sigmoid of its last linear layer
-            hooks.append(module.expand.register_forward_hook(note(name, sigmoid=True)))
-    try:
-        logits = predict(network, split, recipe, device).cpu()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    values = {name: torch.cat(parts) for name, parts in seen.items()}
     modules = conditional_modules(network)
+    seen: dict[str, list[Tensor]] = {name: [] for name in modules}
+
+    def note(name: str, gate: bool, output: Tensor) -> None:
+        seen[name].append((torch.sigmoid(output) if gate else output).detach().float().cpu())
+
+    with _hooked(modules, note):
+        logits = predict(network, split, recipe, device).cpu()
+    values = {name: torch.cat(parts) for name, parts in seen.items()}
     routing = {name: value for name, value in values.items() if isinstance(modules[name], Routing)}
     return Observation(logits, routing, {name: values[name] for name in values if name not in routing})
 
@@ -103,34 +112,17 @@ def predict_with(
 
     Each is (N, experts or channels), an image's in its row, or (1, ...), the same for all.
     """
-    with _replaced(network, values, recipe.batch_size, len(split)):
+    modules = conditional_modules(network)
+    batches = {
+        name: iter(value.expand(len(split), -1).split(recipe.batch_size)) for name, value in values.items()
+    }
+
+    def put(name: str, gate: bool, output: Tensor) -> Tensor:
+        value = next(batches[name]).to(output)
+        return torch.logit(value.clamp(1e-6, 1 - 1e-6)) if gate else value
+
+    with _hooked({name: modules[name] for name in values}, put):
         return predict(network, split, recipe, device).cpu()
-
-
-@contextmanager
-def _replaced(network: Network, values: dict[str, Tensor], batch_size: int, count: int) -> Iterator[None]:
-    hooks, modules = [], conditional_modules(network)
-    for name, value in values.items():
-        batches = iter(value.expand(count, -1).split(batch_size))
-        if isinstance(modules[name], SqueezeExcite):
-            hook = partial(_put_gate, batches)
-            hooks.append(modules[name].expand.register_forward_hook(hook))
-        else:
-            hooks.append(modules[name].register_forward_hook(partial(_put, batches)))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _put(batches: Iterator[Tensor], module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-    return next(batches).to(output)
-
-
-def _put_gate(batches: Iterator[Tensor], module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-    # The layer whose output this is comes before the Sigmoid.
-    return torch.logit(next(batches).to(output).clamp(1e-6, 1 - 1e-6))
 
 
 def fold(network: Network, routing: dict[str, Tensor]) -> Network:

@@ -107,12 +107,8 @@ class TrainingState:
         torch.set_rng_state(state["torch_rng"])
         self.rows, self.clocks = state["rows"], state["clocks"]
         self.epoch_rng_state = state["generator"]
-        self.sums = EpochSums(
-            **{
-                name: value.to(self.device) if torch.is_tensor(value) else value
-                for name, value in state["sums"].items()
-            }
-        )
+        sums = state["sums"].items()
+        self.sums = EpochSums(**{k: v.to(self.device) if torch.is_tensor(v) else v for k, v in sums})
 
 
 def save_checkpoint(run_dir: Path, state: dict) -> None:
@@ -145,11 +141,6 @@ def load_checkpoint(run_dir: Path) -> dict | None:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         print(f"{path} is damaged; it is not used.", file=sys.stderr)
     return None
-
-
-def has_checkpoint(run_dir: Path) -> bool:
-    """Whether a run was begun there and has not ended."""
-    return any((run_dir / name).exists() for name in (CHECKPOINT, PREVIOUS))
 
 
 def remove_checkpoints(run_dir: Path) -> None:

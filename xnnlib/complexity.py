@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from xnnlib.model import CondConv2d, Routing, SqueezeExcite, untrained
-from xnnlib.spec import BaselineSpec, NetworkSpec
+from xnnlib.spec import AnySpec, BaselineSpec
 
 KINDS = ("convolution", "linear", "se", "routing", "mixing")
 
@@ -37,7 +37,7 @@ class Operation:
 
 
 @cache
-def count(spec: NetworkSpec | BaselineSpec) -> tuple[Operation, ...]:
+def count(spec: AnySpec) -> tuple[Operation, ...]:
     """The operations of the network, in the order in which they run; a baseline's are one row."""
     operations = []
     network = untrained(spec)
@@ -67,31 +67,23 @@ def total(operations: Iterable[Operation], kinds: Iterable[str] = KINDS) -> tupl
 def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) -> list[Operation]:
     operations = []
 
-    def add(kind, description, macs, coefficients):
+    def add(kind: str, description: str, macs: int, coefficients: int) -> None:
         operations.append(Operation(stage, kind, repeat, description, macs, coefficients))
 
-    def mix(experts, counted):
-        _, description, _, coefficients = counted
-        others = (experts - 1) * coefficients
-        add("mixing", f"mix {experts} experts, {description}", experts * coefficients, others)
-        add(*counted)
+    def convolution(shape, stride, experts=0):
+        def on_convolution(module, inputs, output):
+            out_channels, inputs_per_filter, size, *_ = shape
+            coefficients = out_channels * inputs_per_filter * size * size
+            depthwise = inputs_per_filter == 1 and inputs[0].shape[1] > 1
+            channels = f"{out_channels}" if depthwise else f"{inputs[0].shape[1]} -> {out_channels}"
+            description = f"{size}x{size} {'depthwise ' if depthwise else ''}conv {channels}"
+            description += f", stride {stride}" if stride > 1 else ""
+            if experts:
+                others = (experts - 1) * coefficients
+                add("mixing", f"mix {experts} experts, {description}", experts * coefficients, others)
+            add("convolution", description, coefficients * output.shape[2] * output.shape[3], coefficients)
 
-    def on_convolution(module, inputs, output):
-        out_channels, inputs_per_filter, size, _ = module.weight.shape
-        add(
-            *_convolution(inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride[0], output)
-        )
-
-    def on_conditional(module, inputs, output):
-        experts, (out_channels, inputs_per_filter, size, _) = len(module.weight), module.filter_shape
-        counted = _convolution(
-            inputs[0].shape[1], out_channels, inputs_per_filter, size, module.stride, output
-        )
-        mix(experts, counted)
-
-    def on_timm_conditional(module, inputs, output):
-        counted = _convolution(inputs[0].shape[1], *module.weight_shape[:3], module.stride[0], output)
-        mix(module.num_experts, counted)
+        return on_convolution
 
     def linear(kind, label):
         def on_linear(module, inputs, output):
@@ -100,36 +92,25 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
 
         return on_linear
 
-    gates = {}
-    hooks = []
+    gates, hooks = set(), []
     for module in unit.modules():
-        if isinstance(module, CondConv2d):
-            hooks.append(module.register_forward_hook(on_conditional))
-        elif type(module).__name__ == "CondConv2d":
-            hooks.append(module.register_forward_hook(on_timm_conditional))
-        elif isinstance(module, SqueezeExcite):
-            gates |= {module.reduce: "SE linear", module.expand: "SE linear"}
+        hook = None
+        if isinstance(module, SqueezeExcite):
+            gates |= {module.reduce, module.expand}
+        elif isinstance(module, CondConv2d):
+            hook = convolution(module.filter_shape, module.stride, len(module.weight))
+        elif type(module).__name__ == "CondConv2d":  # timm's
+            hook = convolution(module.weight_shape, module.stride[0], module.num_experts)
         elif isinstance(module, nn.Conv2d):
-            hooks.append(module.register_forward_hook(on_convolution))
+            hook = convolution(module.weight.shape, module.stride[0])
         elif isinstance(module, Routing):
-            hooks.append(module.register_forward_hook(linear("routing", "routing linear")))
+            hook = linear("routing", "routing linear")
         elif isinstance(module, nn.Linear):
             # A gate's linear was named by its parent, which comes first.
-            kind = "se" if module in gates else "linear"
-            hooks.append(module.register_forward_hook(linear(kind, gates.get(module, "linear"))))
+            hook = linear("se", "SE linear") if module in gates else linear("linear", "linear")
+        if hook:
+            hooks.append(module.register_forward_hook(hook))
     unit(images)
     for hook in hooks:
         hook.remove()
     return operations
-
-
-def _convolution(in_channels, out_channels, inputs_per_filter, size, stride, output):
-    coefficients = out_channels * inputs_per_filter * size * size
-    macs = coefficients * output.shape[2] * output.shape[3]
-    if inputs_per_filter == 1 and in_channels > 1:
-        description = f"{size}x{size} depthwise conv {out_channels}"
-    else:
-        description = f"{size}x{size} conv {in_channels} -> {out_channels}"
-    if stride > 1:
-        description += f", stride {stride}"
-    return "convolution", description, macs, coefficients

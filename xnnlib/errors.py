@@ -40,9 +40,13 @@ def choose(what: str, value: str, known: Iterable[str]) -> str:
     known = tuple(known)
     if value in known:
         return value
+    raise UserError(_unknown(what, value, known))
+
+
+def _unknown(what: str, value: object, known: tuple[str, ...]) -> str:
     near = get_close_matches(str(value), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UserError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.{hint}")
+    return f"{what} {value!r} is unknown; choose one of {', '.join(known)}.{hint}"
 
 
 # What pydantic's kinds of error ask for, in the words of a message to a user.
@@ -75,19 +79,12 @@ def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
     if isinstance(context.get("error"), UserError):
         return str(context["error"])
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        try:
-            choose("parameter", name, known)
-        except UserError as unknown:
-            return str(unknown)
-        return f"{name} is given twice."
+        return f"{name} is given twice." if name in known else _unknown("parameter", name, known)
     if kind in ("missing", "missing_argument"):
         return f"{name} is missing."
     if kind == "literal_error":
         expected = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        try:
-            choose(name, value, expected)
-        except UserError as unknown:
-            return str(unknown)
+        return _unknown(name, value, tuple(expected))
     if kind == "value_error":  # a validator of our own says what a value must be
         return f"{name} is {shortened(value)}; it must be {context['error']}."
     wanted = next((words for start, words in _WANTED.items() if kind.startswith(start)), first["msg"])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xnnlib.spec import BaselineSpec, NetworkSpec, Stage
+from xnnlib.spec import AnySpec, NetworkSpec, Stage
 
 
 def channel_means(x: Tensor) -> Tensor:
@@ -36,16 +36,39 @@ def convolve_each_channel(x: Tensor, filters: Tensor, stride: int) -> Tensor:
         return convolve(x.float(), filters.float()).to(torch.get_autocast_dtype("cpu"))
 
 
-class DepthwiseConv2d(nn.Conv2d):
-    """A fully grouped convolution of `channels` without bias, zero padded by filter_size // 2."""
+def init_filter(weight: Tensor) -> None:
+    """Initialise one (out_channels, in_channels / groups, F, F) filter in place, before a ReLU.
 
-    def __init__(self, channels: int, filter_size: int, stride: int = 1):
-        super().__init__(
-            channels, channels, filter_size, stride, filter_size // 2, groups=channels, bias=False
-        )
+    Normal with variance 2 / fan-out (He et al., arXiv:1502.01852); a depthwise filter, which has one
+    input a channel, has a fan-out of F * F.
+    """
+    out_channels, inputs_per_filter, size, _ = weight.shape
+    fan_out = size * size * (1 if inputs_per_filter == 1 else out_channels)
+    with torch.no_grad():
+        weight.normal_(0.0, (2.0 / fan_out) ** 0.5)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution without bias that keeps H / stride x W / stride.
+
+    It is dense, or fully grouped (`depthwise`, in_channels = out_channels).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        filter_size: int = 1,
+        stride: int = 1,
+        depthwise: bool = False,
+    ):
+        shape = {"padding": filter_size // 2, "groups": in_channels if depthwise else 1, "bias": False}
+        super().__init__(in_channels, out_channels, filter_size, stride, **shape)
+        init_filter(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve_each_channel(x, self.weight, self.stride[0])
+        depthwise = self.groups > 1
+        return convolve_each_channel(x, self.weight, self.stride[0]) if depthwise else super().forward(x)
 
 
 class SqueezeExcite(nn.Module):
@@ -149,34 +172,6 @@ class CondConv2d(nn.Module):
         return y.view(samples, channels, *y.shape[2:])
 
 
-def init_filter(weight: Tensor) -> None:
-    """Initialise one (out_channels, in_channels / groups, F, F) filter in place, before a ReLU.
-
-    Normal with variance 2 / fan-out (He et al., arXiv:1502.01852); a depthwise filter, which has one
-    input a channel, has a fan-out of F * F.
-    """
-    out_channels, inputs_per_filter, size, _ = weight.shape
-    fan_out = size * size * (1 if inputs_per_filter == 1 else out_channels)
-    with torch.no_grad():
-        weight.normal_(0.0, (2.0 / fan_out) ** 0.5)
-
-
-def ordinary_convolution(
-    in_channels: int, out_channels: int, filter_size: int = 1, stride: int = 1, depthwise: bool = False
-) -> nn.Conv2d:
-    """A convolution without bias that keeps H / stride x W / stride; depthwise is fully grouped,
-    with in_channels = out_channels.
-    """
-    if depthwise:
-        convolution = DepthwiseConv2d(in_channels, filter_size, stride)
-    else:
-        convolution = nn.Conv2d(
-            in_channels, out_channels, filter_size, stride, padding=filter_size // 2, bias=False
-        )
-    init_filter(convolution.weight)
-    return convolution
-
-
 class ConvolutionNorm(nn.Sequential):
     """A convolution, batch norm over its `channels` outputs and, unless told otherwise, a ReLU."""
 
@@ -212,7 +207,7 @@ class InvertedResidual(nn.Module):
         filter_size: int = 3,
         stride: int = 1,
         expansion: int = 4,
-        convolution: Callable[..., nn.Module] = ordinary_convolution,
+        convolution: Callable[..., nn.Module] = Convolution,
         gate: Callable[[int], nn.Module] | None = None,
         routing: Callable[[int], nn.Module] | None = None,
     ):
@@ -239,24 +234,14 @@ class InvertedResidual(nn.Module):
 class Network(nn.Module):
     """Maps (N, 3, 56, 56) images to (N, num_classes) logits (paper, Table 1 and Figure 1).
 
-    `block` is "standard" (A), "se" (B: + squeeze-and-excite with `reduction` R) or "se_cond"
-    (C: + conditional convolution with `experts` M). Other image sizes work too: the classifier
-    averages over whatever rows and columns are left. `variation` is what else NetworkSpec takes:
-    filter_size, expansion, width, routing, conditional_from, table. `stages[i]` holds the repeats of row i.
-
-    Raises UserError on a value that NetworkSpec refuses.
+    Takes what `NetworkSpec` takes, as in `Network("se", num_classes=10, reduction=8)`, and raises UserError
+    where it does. Other image sizes work too: the classifier averages over whatever rows and columns are
+    left. `stages[i]` holds the repeats of row i.
     """
 
-    def __init__(
-        self,
-        block: str = "standard",
-        num_classes: int = 100,
-        reduction: int = 4,
-        experts: int = 4,
-        **variation: object,
-    ):
+    def __init__(self, *sizes: object, **named_sizes: object):
         super().__init__()
-        self.spec = NetworkSpec(block, num_classes, reduction, experts, **variation)
+        self.spec = NetworkSpec(*sizes, **named_sizes)
         rows = zip(self.spec.stages, self.spec.levels(), strict=True)
         self.stages = nn.Sequential(*(_build(stage, level, self.spec) for stage, level in rows))
 
@@ -269,18 +254,16 @@ class Network(nn.Module):
         return self.stages(images)
 
 
-def build(spec: NetworkSpec | BaselineSpec) -> nn.Module:
+def build(spec: AnySpec) -> nn.Module:
     """The network of a specification, initialised from torch's random numbers."""
     if isinstance(spec, NetworkSpec):
         return Network.of(spec)
-    from xnnlib import (
-        baselines,  # torchvision and timm take seconds, which the paper's own networks need not wait
-    )
+    from xnnlib import baselines  # whose libraries take seconds, which the paper's networks need not wait
 
     return baselines.build(spec)
 
 
-def untrained(spec: NetworkSpec | BaselineSpec) -> nn.Module:
+def untrained(spec: AnySpec) -> nn.Module:
     """The network of a specification, to walk and to count; the caller's random numbers stay as they were."""
     with torch.random.fork_rng(devices=[]):
         return build(spec).eval()
@@ -294,38 +277,23 @@ def memory_format(block: str) -> torch.memory_format:
 
 
 def _build(stage: Stage, level: int, spec: NetworkSpec) -> nn.Sequential:
-    repeats = range(stage.repeat)
-    if stage.operation == "block":
-        return nn.Sequential(*(_block(stage, level, spec) for _ in repeats))
     if stage.operation == "classifier":
         classifier = nn.Linear(stage.in_channels, spec.num_classes)
         nn.init.normal_(classifier.weight, std=0.01)
         nn.init.zeros_(classifier.bias)
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
-    return nn.Sequential(
-        *(
-            ConvolutionNorm(
-                ordinary_convolution(stage.in_channels, stage.out_channels, stage.filter_size, stage.stride),
-                stage.out_channels,
-            )
-            for _ in repeats
-        )
-    )
+    return nn.Sequential(*(_build_one(stage, level, spec) for _ in range(stage.repeat)))
 
 
-def _block(stage: Stage, level: int, spec: NetworkSpec) -> InvertedResidual:
-    conditional = spec.block == "se_cond" and level >= spec.conditional_from
-    gated = spec.block in ("se", "se_cond")
-    shared = conditional and spec.routing == "shared"
-    return InvertedResidual(
-        stage.in_channels,
-        stage.out_channels,
-        stage.filter_size,
-        stage.stride,
-        stage.expansion,
-        convolution=partial(CondConv2d, experts=spec.experts, routing=spec.routing)
-        if conditional
-        else ordinary_convolution,
-        gate=partial(SqueezeExcite, reduction=spec.reduction) if gated else None,
-        routing=partial(Routing, experts=spec.experts, kind="shared") if shared else None,
-    )
+def _build_one(stage: Stage, level: int, spec: NetworkSpec) -> nn.Module:
+    shape = (stage.in_channels, stage.out_channels, stage.filter_size, stage.stride)
+    if stage.operation != "block":
+        return ConvolutionNorm(Convolution(*shape), stage.out_channels)
+    parts: dict[str, Callable] = {}
+    if spec.block != "standard":
+        parts["gate"] = partial(SqueezeExcite, reduction=spec.reduction)
+    if spec.block == "se_cond" and level >= spec.conditional_from:
+        parts["convolution"] = partial(CondConv2d, experts=spec.experts, routing=spec.routing)
+        if spec.routing == "shared":
+            parts["routing"] = partial(Routing, experts=spec.experts, kind="shared")
+    return InvertedResidual(*shape, stage.expansion, **parts)

@@ -28,11 +28,6 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def local_world_size() -> int:
-    """How many of them are on this machine."""
-    return int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_initialized() else 1
-
-
 def rank() -> int:
     """Which of them this is, from 0."""
     return int(os.environ["RANK"]) if _started_by_torchrun() else 0
@@ -94,12 +89,12 @@ def barrier() -> None:
 
 def main_first(work: Callable[[], Result]) -> Result:
     """Do `work` on rank 0, then on the others, which find what the first has left on disk."""
-    if is_main():
-        result = work()
+    if not is_main():
         barrier()
-        return result
+        return work()
+    result = work()
     barrier()
-    return work()
+    return result
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:

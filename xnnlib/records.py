@@ -1,11 +1,10 @@
 """The run folder: what a training run leaves behind, and the only thing that the report reads.
 
-record.json          what ran, on what, and the result
-epochs.csv           one row an epoch, columns EPOCH_COLUMNS
+record.json          what ran, on what, and the result (`CompleteRecord`)
+epochs.csv           one row an epoch (`EpochRow`)
 weights.safetensors  the last epoch's weights
 train.ipynb          the executed notebook, written by papermill
-checkpoint.pt        the state to resume from, and beside it the one before (`xnnlib.checkpoint`);
-                     both are removed when the run is complete
+checkpoint.pt        the state to resume from, and the one before; removed when the run is complete
 """
 
 import csv
@@ -14,9 +13,10 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -26,17 +26,141 @@ from xnnlib.data.images import Dataset
 from xnnlib.errors import Diverged, UserError, explain
 from xnnlib.files import write_atomically
 from xnnlib.model import build, memory_format
-from xnnlib.schema import CompleteRecord, EpochRow, Identity, Record, of_today
-from xnnlib.spec import BLOCKS, BaselineSpec, NetworkSpec, Recipe, spec_of
+from xnnlib.settings import Line
+from xnnlib.spec import BLOCKS, SIZES, AnySpec, PositiveInt, Recipe, of_today, spec_of
 
 RECORD, EPOCHS, WEIGHTS = "record.json", "epochs.csv", "weights.safetensors"
 
-# Top-1 in percent, losses in nats, the learning rate as it was when the epoch began; `seconds` is the
-# wall time of the epoch's training and validation.
-EPOCH_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_top1", "val_loss", "val_top1", "seconds")
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 
-# What makes two runs the same run: a folder with another of these is refused, not overwritten.
-IDENTITY = ("profile", "block", "seed", "recipe", "network", "dataset")
+
+class _Checked(BaseModel):
+    """Fields that are read must be as declared; records may say more than is read."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class _Data(_Checked):
+    name: Line
+    num_classes: PositiveInt
+    train_images: PositiveInt
+    val_images: PositiveInt
+    fingerprint: Line
+
+
+class _Device(_Checked):
+    type: Line
+    name: Line
+    threads: PositiveInt | None = None
+
+
+class _Best(_Checked):
+    epoch: PositiveInt
+    top1: Percent
+
+
+class _Last(_Best):
+    loss: NonNegative
+
+
+class _Place(_Checked):
+    epoch: PositiveInt
+    step: NonNegativeInt
+
+
+class _Diverged(_Place):
+    steps_per_epoch: PositiveInt
+    learning_rate: NonNegative
+    checkpoint: _Place | None
+
+
+class Identity(_Checked):
+    """What a record says before any work."""
+
+    profile: Line
+    block: Literal[BLOCKS]
+    seed: NonNegativeInt
+    recipe: dict[str, Any]
+    network: dict[str, Any]
+    dataset: _Data
+    parameters: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> "Identity":
+        for name, fields, make in (
+            ("recipe", Recipe.__dataclass_fields__, lambda: Recipe(**self.recipe)),
+            ("network", SIZES, lambda: spec_of(self.block, self.network)),
+        ):
+            values = getattr(self, name)
+            missing = [field for field in fields if field not in values]
+            if missing and "model" not in values:  # filled in, they would be today's defaults
+                raise UserError(f"{name}.{missing[0]} is missing.")
+            try:
+                make()
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+        return self
+
+
+class Record(Identity):
+    """record.json of a run that has begun."""
+
+    device: _Device
+    versions: dict[str, Line]
+    commit: Line
+    code: Line | None = None
+    complete: bool
+    diverged: _Diverged | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Record":
+        if self.device.type == "cpu" and self.device.threads is None:
+            raise UserError("device.threads is missing.")
+        for name in ("python", "torch"):
+            if name not in self.versions:
+                raise UserError(f"versions.{name} is missing.")
+        return self
+
+
+class CompleteRecord(Record):
+    """What only a run that came to its end can say."""
+
+    epochs: PositiveInt
+    last: _Last
+    best: _Best
+    train_seconds: Positive
+    images_per_second: Positive
+
+    @model_validator(mode="after")
+    def _ends_with_last(self) -> "CompleteRecord":
+        if self.last.epoch != self.epochs or self.best.epoch > self.epochs:
+            raise UserError(
+                f"the last epoch is {self.last.epoch} and the best one is {self.best.epoch} of {self.epochs}."
+            )
+        return self
+
+
+class EpochRow(BaseModel):
+    """A row of epochs.csv: top-1 in percent, losses in nats, the learning rate as the epoch began.
+
+    `seconds` is the wall time of the epoch's training and validation.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
+
+    epoch: Positive
+    learning_rate: NonNegative
+    train_loss: NonNegative
+    train_top1: Percent
+    val_loss: NonNegative
+    val_top1: Percent
+    seconds: NonNegative
+
+
+EPOCH_COLUMNS = tuple(EpochRow.model_fields)
 
 
 @dataclass(frozen=True)
@@ -48,7 +172,7 @@ class Run:
     epochs: dict[str, list[float]]
 
     @property
-    def spec(self) -> NetworkSpec | BaselineSpec:
+    def spec(self) -> AnySpec:
         """The network that was trained."""
         return spec_of(self.record["block"], self.record["network"])
 
@@ -63,8 +187,10 @@ def load_run(run_dir: str | os.PathLike) -> Run:
     run_dir = Path(run_dir)
     try:
         record = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError(f"{RECORD} is no mapping of name: value")
         record = of_today(record)
-        complete = isinstance(record, dict) and record.get("complete") is True
+        complete = record.get("complete") is True
         (CompleteRecord if complete else Record).model_validate(record)
         epochs = _read_epochs(run_dir / EPOCHS)
         if complete and len(epochs["epoch"]) != record["epochs"]:
@@ -123,14 +249,9 @@ def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
 
 
 def identity(
-    spec: NetworkSpec | BaselineSpec,
-    recipe: Recipe,
-    dataset: Dataset,
-    seed: int,
-    profile: str,
-    parameters: dict,
+    spec: AnySpec, recipe: Recipe, dataset: Dataset, seed: int, profile: str, parameters: dict
 ) -> dict:
-    """The fields of IDENTITY and the parameters, as the record of a new run begins.
+    """What makes a run this run, and its parameters, as its record begins.
 
     Raises UserError on a value that `load_run` would refuse when the run is over.
     """
@@ -185,7 +306,7 @@ def divergence(run_dir: Path, diverged: dict) -> str:
 
 def require_same_run(run_dir: Path, found: dict, wanted: dict) -> None:
     """Raise UserError if the folder holds another run than the wanted one, naming what differs."""
-    for name in IDENTITY:
+    for name in ("profile", "block", "seed", "recipe", "network", "dataset"):
         if found[name] == wanted[name]:
             continue
         old, new = found[name], wanted[name]
@@ -225,10 +346,8 @@ def save_weights(run_dir: Path, state: dict[str, Tensor]) -> None:
     Filters and matrices are stored in half precision, which keeps a folder small enough to publish;
     vectors (biases, batch-norm parameters and statistics) keep theirs, since their range is wider.
     """
-    tensors = {
-        name: (value.half() if value.ndim > 1 else value).detach().cpu().contiguous()
-        for name, value in state.items()
-    }
+    stored = {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in stored.items()}
     write_atomically(run_dir / WEIGHTS, lambda file: file.write(save(tensors)))
 
 

@@ -7,11 +7,13 @@ import hashlib
 import importlib
 import json
 import platform
+import re
 import subprocess
 import sys
 import time
 from functools import cache
 from importlib import metadata
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 import torch
@@ -19,17 +21,14 @@ from torch import nn
 
 from xnnlib.spec import Recipe
 
-# From glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+PACKAGE = Path(__file__).parent
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 
 def pick_device() -> torch.device:
     """The CUDA device that this process is on where there is one, else the CPU."""
-    return (
-        torch.device("cuda", torch.cuda.current_device())
-        if torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+    cuda = torch.cuda.is_available()
+    return torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -99,19 +98,22 @@ def describe_device(device: torch.device, count: int = 1) -> dict:
     return {"type": device.type, "name": _processor_name(), "threads": torch.get_num_threads()} | several
 
 
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text() if cpuinfo.exists() else "", re.MULTILINE)
+    return named[1].strip() if named else platform.processor() or platform.machine()
+
+
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that a result can depend on."""
     # torch's own version names its build, which its package's does not.
-    packages = {"torch": str(torch.__version__)}
-    packages |= {name: metadata.version(name) for name in ("numpy", "pillow")}
+    found = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    found |= {name: metadata.version(name) for name in ("numpy", "pillow")}
     try:
-        packages["xnnlib"] = metadata.version("xnnlib")
+        own = metadata.version("xnnlib")
     except metadata.PackageNotFoundError:
-        packages["xnnlib"] = "not installed"
-    return {"python": platform.python_version(), **packages}
-
-
-PACKAGE = Path(__file__).parent
+        own = "not installed"
+    return found | {"xnnlib": own}
 
 
 def commit() -> str:
@@ -134,39 +136,24 @@ def commit() -> str:
 
 
 @cache
-def code_digest(package: Path = Path(__file__).parent) -> str:
+def code_digest(package: Path = PACKAGE) -> str:
     """The first 16 hex digits of the SHA-256 of the code that training imports.
 
     Imports are followed from xnnlib.training through the package's files, inside functions too.
     xnnlib.report, the functions `main` and what runs as a script do not count. Comments, docstrings and
     layout change nothing, nor does the version of Python.
     """
-    found, waiting = {}, ["training"]
-    while waiting:
-        module = waiting.pop()
-        if module in found or module.split(".")[0] in ("report", "__init__"):
-            continue
-        path = package / module.replace(".", "/")
-        tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_bytes())
-        tree.body = [node for node in tree.body if not _is_command_line(node)]
-        found[module] = _plain(tree)
-        waiting += [module.rpartition(".")[0]] if "." in module else []  # a package's own code runs first
-        waiting += _imported(tree, package)
+    # Where the package is installed, its neighbours are all that it imports.
+    others = {path.name.split(".")[0] for path in package.parent.iterdir()} - {package.name}
+    finder = ModuleFinder([str(package.parent)], excludes=[*others, f"{package.name}.report"])
+    finder.run_script(str(package / "training.py"))
+    found = {}
+    for path in (Path(module.__file__) for module in finder.modules.values() if module.__file__):
+        if path != package / "__init__.py":
+            tree = ast.parse(path.read_bytes())
+            tree.body = [node for node in tree.body if not _is_command_line(node)]
+            found[path.relative_to(package).as_posix()] = _plain(tree)
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _imported(tree: ast.Module, package: Path) -> list[str]:
-    """The package's modules that the code imports, by their names below it: "model", "data.pack"."""
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            # `from xnnlib.data import pack` may name a module or something in xnnlib.data.
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    below = [name.removeprefix(f"{package.name}.") for name in names if name.startswith(f"{package.name}.")]
-    paths = {name: package / name.replace(".", "/") for name in below}
-    return [name for name, path in paths.items() if path.is_dir() or path.with_suffix(".py").exists()]
 
 
 def _is_command_line(node: ast.stmt) -> bool:
@@ -186,17 +173,6 @@ def _plain(node: object) -> object:
         given["body"] = node.body[ast.get_docstring(node, clean=False) is not None :]
     fields = {name: _plain(value) for name, value in given.items() if value not in (None, [])}
     return [type(node).__name__, fields]
-
-
-def _processor_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 _kept_alive = []

@@ -15,7 +15,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from xnnlib.errors import UserError, choose, one_line_errors
-from xnnlib.spec import BLOCKS, DATASETS, RECIPES, ROUTINGS, BaselineSpec, NetworkSpec, Recipe, recipe_for
+from xnnlib.spec import BLOCKS, DATASETS, RECIPES, ROUTINGS, SIZES, AnySpec, NetworkSpec, Recipe, recipe_for
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -92,7 +92,7 @@ class Settings(BaseModel):
         """The recipe as it applies to the block, in the budget that was asked for, with its changes."""
         recipe = recipe_for(self.recipe, self.block).scaled(self.epochs, self.batch_size, self.crop)
         for name in self.recipe_changes:
-            if choose("recipe_changes:", name, Recipe.__dataclass_fields__) in _BUDGET:
+            if choose("recipe_changes:", name, vars(recipe)) in _BUDGET:
                 raise UserError(f"recipe_changes sets {name}, which follows from the other parameters.")
         try:
             return replace(recipe, **self.recipe_changes)
@@ -100,14 +100,13 @@ class Settings(BaseModel):
             raise UserError(f"recipe_changes: {error}") from None
 
     @cached_property
-    def network(self) -> NetworkSpec | BaselineSpec:
+    def network(self) -> AnySpec:
         """The network that the block and the sizes describe, or the baseline that `model` names."""
-        names = [name for name in NetworkSpec.__dataclass_fields__ if name != "table"]
+        sizes = {name: getattr(self, name) for name in ("block", *SIZES)}
         if self.model == "xnn":
-            return NetworkSpec(**{name: getattr(self, name) for name in names})
-        for name in names:
-            default = type(self).model_fields[name].default
-            if name != "num_classes" and getattr(self, name) != default:
+            return NetworkSpec(**sizes)
+        for name, value in sizes.items():
+            if name != "num_classes" and value != type(self).model_fields[name].default:
                 raise UserError(f"{name} is of model xnn; leave it out for model {self.model}.")
         from xnnlib import baselines  # takes seconds, which the paper's own networks need not wait
 
@@ -119,6 +118,7 @@ class Settings(BaseModel):
 
 
 _BUDGET = ("name", "epochs", "batch_size", "crop", "resize")
+_OF_IPYTHON = ("In", "Out", "get_ipython", "exit", "quit", "open")
 NAMES = tuple(Settings.model_fields)
 
 
@@ -147,13 +147,8 @@ def refuse_unknown(variables: Mapping, known: Iterable[str]) -> None:
     For the cell after the parameters: what is there by then are the parameters, imports, and IPython's own.
     """
     for name, value in variables.items():
-        code = isinstance(value, ModuleType | type | FunctionType) or name in (
-            "get_ipython",
-            "exit",
-            "quit",
-            "open",
-        )
-        if not (name.startswith("_") or name in ("In", "Out") or code):
+        code = isinstance(value, ModuleType | type | FunctionType) or name in _OF_IPYTHON
+        if not (name.startswith("_") or code):
             choose("parameter", name, known)
 
 
@@ -169,19 +164,14 @@ def from_arguments(arguments: list[str] | None, program: str, description: str) 
     """Settings from a command line. Raises UserError on an option that there is not."""
     parser = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
     for name, parameter in Settings.model_fields.items():
-        default, option = parameter.default, _option(name)
+        default, option, said = parameter.default, _option(name), parameter.description
         if isinstance(default, bool):
-            parser.add_argument(option, action="store_true", help=parameter.description)
+            parser.add_argument(option, action="store_true", help=said)
             continue
-        shown = "" if default in ("", {}) else f" (default: {default})"
-        parser.add_argument(
-            option,
-            type=str if isinstance(default, dict) else type(default),
-            default=default,
-            help=parameter.description + shown,
-            metavar=type(default).__name__.upper(),
-            required=name == "run_dir",
-        )
+        said += "" if default in ("", {}) else f" (default: {default})"
+        kind = str if isinstance(default, dict) else type(default)
+        shape = {"type": kind, "metavar": kind.__name__.upper()}
+        parser.add_argument(option, default=default, help=said, required=name == "run_dir", **shape)
     given, unknown = parser.parse_known_args(arguments)
     for option in unknown:
         choose("option", option.split("=")[0], map(_option, NAMES))

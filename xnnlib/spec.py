@@ -125,30 +125,28 @@ class NetworkSpec:
 
         # The stem reads images, whose channels are three whatever the width.
         in_channels = stage.in_channels if stage.operation == "stem" else scaled(stage.in_channels)
-        varied = replace(stage, in_channels=in_channels, out_channels=scaled(stage.out_channels))
-        if stage.operation != "block":
-            return varied
-        return replace(
-            varied,
-            filter_size=self.filter_size or stage.filter_size,
-            expansion=self.expansion or stage.expansion,
-        )
+        varied = {"in_channels": in_channels, "out_channels": scaled(stage.out_channels)}
+        if stage.operation == "block":
+            varied["filter_size"] = self.filter_size or stage.filter_size
+            varied["expansion"] = self.expansion or stage.expansion
+        return replace(stage, **varied)
 
     def levels(self) -> tuple[int, ...]:
         """The level of each stage, by the width that it makes in the table; 0 for what is no block."""
+        level_of = {width: level for level, widths in enumerate(LEVELS, 1) for width in widths}
         return tuple(
-            next((i for i, widths in enumerate(LEVELS, 1) if stage.out_channels in widths), len(LEVELS))
-            if stage.operation == "block"
-            else 0
+            level_of.get(stage.out_channels, len(LEVELS)) if stage.operation == "block" else 0
             for stage in self.table
         )
 
     def sizes(self) -> dict[str, int | float | str]:
         """Everything but the block and the table: what a record says of the network."""
-        names = [field.name for field in fields(self) if field.name not in ("block", "table")]
         block = next((stage for stage in self.stages if stage.operation == "block"), None)
         own = {name: getattr(block, name, None) for name in ("filter_size", "expansion")}
-        return {name: own.get(name) or getattr(self, name) for name in names}
+        return {name: own.get(name) or getattr(self, name) for name in SIZES}
+
+
+SIZES = tuple(field.name for field in fields(NetworkSpec) if field.name not in ("block", "table"))
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,10 @@ class BaselineSpec:
         return asdict(self)
 
 
-def spec_of(block: str, sizes: dict) -> NetworkSpec | BaselineSpec:
+AnySpec = NetworkSpec | BaselineSpec
+
+
+def spec_of(block: str, sizes: dict) -> AnySpec:
     """The specification of a record's block and network. Raises UserError on sizes that cannot be."""
     if "model" not in sizes:
         return NetworkSpec(block, **sizes)
@@ -215,23 +216,15 @@ class Recipe:
         keeps its share of the epochs, so that a short run sees the same curve, shortened; the images
         keep their ratio to the crop. Raises UserError on a size that cannot be.
         """
-        rate = batch_size / self.batch_size
-        return replace(
-            self,
-            epochs=epochs,
-            batch_size=batch_size,
-            crop=crop,
-            resize=round(crop * self.resize / self.crop),
-            warmup_epochs=self.warmup_epochs * epochs / self.epochs,
-            start_learning_rate=self.start_learning_rate * rate,
-            peak_learning_rate=self.peak_learning_rate * rate,
-            final_learning_rate=self.final_learning_rate * rate,
-        )
+        rates = [f"{when}_learning_rate" for when in ("start", "peak", "final")]
+        scaled = {name: getattr(self, name) * (batch_size / self.batch_size) for name in rates}
+        scaled["warmup_epochs"] = self.warmup_epochs * epochs / self.epochs
+        scaled["resize"] = round(crop * self.resize / self.crop)
+        return replace(self, epochs=epochs, batch_size=batch_size, crop=crop, **scaled)
 
 
 # `paper` is the paper's own setting, modelled on the routine of RegNetX/Y (Radosavovic et al.,
-# arXiv:2003.13678). `reference` is the course's published routine to the letter (paper, section 4); its peak
-# for block B was lower.
+# arXiv:2003.13678). `reference` is the course's published routine to the letter (paper, section 4).
 RECIPES = {
     "paper": Recipe("paper"),
     "reference": Recipe(
@@ -246,13 +239,41 @@ RECIPES = {
         precision="float32",
     ),
 }
-REFERENCE_PEAK_LEARNING_RATE = {"se": 0.15}
 
 
 def recipe_for(name: str, block: str) -> Recipe:
     """The recipe `name` as it applies to `block`. Raises UserError on an unknown name."""
     recipe = RECIPES[choose("recipe", name, RECIPES)]
     choose("block", block, BLOCKS)
-    if name == "reference" and block in REFERENCE_PEAK_LEARNING_RATE:
-        return replace(recipe, peak_learning_rate=REFERENCE_PEAK_LEARNING_RATE[block])
-    return recipe
+    lower = (name, block) == ("reference", "se")  # whose published peak is lower for block B
+    return replace(recipe, peak_learning_rate=0.15) if lower else recipe
+
+
+# Hyper-parameters that came after the first records, with what every run had until then; and those that are
+# gone, which no run of this code could repeat with another value.
+_BEFORE = {
+    "recipe": {
+        "weight_decay_on": "all",
+        "label_smoothing": 0.0,
+        "smallest_crop": 0.08,
+        "routing_learning_rate": 1.0,
+    },
+    "network": {
+        "filter_size": 3,
+        "expansion": 4,
+        "width": 1.0,
+        "routing": "equalised",
+        "conditional_from": 1,
+    },
+}
+_GONE = {"averaging_decay": 0.0, "batch_norm": "synchronised"}
+
+
+def of_today(record: dict) -> dict:
+    """The record with today's hyper-parameters: newer ones as they were then, without those that are gone."""
+    for name, before in _BEFORE.items():
+        written = record.get(name)
+        if isinstance(written, dict) and "model" not in written:
+            kept = {key: value for key, value in written.items() if _GONE.get(key, ...) != value}
+            record = record | {name: before | kept}
+    return record

@@ -25,7 +25,7 @@ from xnnlib.errors import Diverged, Interrupted, UserError
 from xnnlib.files import locked, project_path
 from xnnlib.model import Routing, build, memory_format
 from xnnlib.settings import CHECKPOINT_SECONDS, Settings, from_arguments
-from xnnlib.spec import BaselineSpec, NetworkSpec, Recipe
+from xnnlib.spec import AnySpec, Recipe
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
@@ -149,7 +149,7 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe, device: torch.dev
 
 
 def fit(
-    spec: NetworkSpec | BaselineSpec,
+    spec: AnySpec,
     dataset: Dataset,
     recipe: Recipe,
     run_dir: str | Path,
@@ -199,7 +199,7 @@ class Trainer:
 
     def __init__(
         self,
-        spec: NetworkSpec | BaselineSpec,
+        spec: AnySpec,
         dataset: Dataset,
         recipe: Recipe,
         run_dir: Path,

@@ -22,16 +22,12 @@ from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES
 from xnnlib.training import evaluate
 
-# One line a file, `<SHA-256>  <name>`, as `sha256sum -c` reads it.
-CHECKSUMS = "SHA256SUMS"
-
 CHECKSUMS = "SHA256SUMS"  # one line a file, `<SHA-256>  <name>`, as `sha256sum -c` reads it
 
 # What may be between the record and an evaluation of the shipped weights, which are stored in half precision
 # and which another device rounds differently. Rounding trained weights at random to that precision moved the
 # loss by 0.0007 to 0.0017 and two or three images (standard deviations, on 500 and on 5,000 images).
 LOSS, POINTS, IMAGES = 0.01, 0.5, 8
-TOLERANCE = f"{LOSS} of the loss, {POINTS} points of top-1 or {IMAGES} images"
 NO_WEIGHTS = "files ok; no weights are shipped"
 
 
@@ -66,25 +62,22 @@ def check_run(run: Run, dataset: Dataset) -> tuple[str, str, str]:
     """The shipped weights' top-1 in percent and loss on the validation images, as text, and the verdict."""
     if dataset.fingerprint != run.record["dataset"]["fingerprint"]:
         return "-", "-", "FAILED: other data than the record's"
-    device = runtime.pick_device()
-    recipe = run.recipe
+    device, recipe = runtime.pick_device(), run.recipe
     if not runtime.has_bfloat16(device):
         recipe = replace(recipe, precision="float32")  # a device without bfloat16 would only imitate it
     loss, top1 = evaluate(load_trained(run, device), dataset.val.to(device), recipe, device)
-    verdict = judge(run.record["last"], loss, top1, len(dataset.val))
-    return f"{top1:.2f}", f"{loss:.4f}", verdict
+    return f"{top1:.2f}", f"{loss:.4f}", judge(run.record["last"], loss, top1, len(dataset.val))
 
 
 def judge(last: dict, loss: float, top1: float, images: int) -> str:
     """The verdict on what was evaluated against the record's `last` epoch."""
-    points = max(POINTS, 100 * IMAGES / images)
-    off = {
-        "points of top-1": (abs(top1 - last["top1"]), points),
+    allowed = {
+        "points of top-1": (abs(top1 - last["top1"]), max(POINTS, 100 * IMAGES / images)),
         "of the loss": (abs(loss - last["loss"]), LOSS),
     }
-    found = [
-        f"{by:.4g} {what} off, {most:g} allowed" for what, (by, most) in off.items() if not by <= most + 1e-6
-    ]
+    # Written so that a loss that is no number is off as well.
+    off = {what: pair for what, pair in allowed.items() if not pair[0] <= pair[1] + 1e-6}
+    found = [f"{by:.4g} {what} off, {most:g} allowed" for what, (by, most) in off.items()]
     return f"FAILED: {', '.join(found)}" if found else "ok"
 
 
@@ -113,17 +106,17 @@ def verify(folder: Path, data_root: str = "") -> tuple[Table, bool]:
     rows, datasets = [], {}
     damaged = {name.split("/")[0] for name in problems}
     for run in records.load_runs(folder.parent, folder.name):
-        top1, loss, verdict = "-", "-", "FAILED: files are not those of the record"
-        if run.path.name not in damaged and not (run.path / records.WEIGHTS).exists():
-            verdict = NO_WEIGHTS
-        elif run.path.name not in damaged:
+        top1, loss, verdict = "-", "-", NO_WEIGHTS
+        if run.path.name in damaged:
+            verdict = "FAILED: files are not those of the record"
+        elif (run.path / records.WEIGHTS).exists():
             key = repr(_request(run))  # whatever the parameters of a damaged record are
             if key not in datasets:
                 datasets[key] = load_images_of(run, data_root)
             top1, loss, verdict = check_run(run, datasets[key])
-        title, last = BLOCK_TITLES[run.record["block"]], run.record["last"]
-        recorded = (f"{last['top1']:.2f}", f"{last['loss']:.4f}")
-        rows.append((title, str(run.record["seed"]), recorded[0], top1, recorded[1], loss, verdict))
+        last, title = run.record["last"], BLOCK_TITLES[run.record["block"]]
+        was = (f"{last['top1']:.2f}", f"{last['loss']:.4f}")
+        rows.append((title, str(run.record["seed"]), was[0], top1, was[1], loss, verdict))
     columns = ("Block", "Seed", "Top-1, record (%)", "now (%)", "Loss, record", "now", "Verdict")
     good = not problems and all(row[-1] in ("ok", NO_WEIGHTS) for row in rows)
     return Table(columns, "lrrrrrl", tuple(rows)), good
@@ -156,7 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(table)
     evaluated = sum(row[-1] != NO_WEIGHTS for row in table.rows)
     whole = "All runs" if evaluated == len(table.rows) else f"{evaluated} of {len(table.rows)} runs"
-    print(f"\n{f'{whole} verified' if good else 'NOT VERIFIED'}; tolerance {TOLERANCE}.")
+    tolerance = f"{LOSS} of the loss, {POINTS} points of top-1 or {IMAGES} images"
+    print(f"\n{f'{whole} verified' if good else 'NOT VERIFIED'}; tolerance {tolerance}.")
     return 0 if good else 1
 
 

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         low, high = images.sizes.amin(dim=0).tolist(), images.sizes.amax(dim=0).tolist()
         print(
             f"{name}: {len(images):,} images of {low[0]}x{low[1]} to {high[0]}x{high[1]} pixels, "
-            f"{images.nbytes / 2**20:,.1f} MiB"
+            f"{images.pixels.nbytes / 2**20:,.1f} MiB"
         )
     print(f"fingerprint: {dataset.fingerprint}")
     return 0

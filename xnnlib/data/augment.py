@@ -25,29 +25,9 @@ STD = (0.229, 0.224, 0.225)
 ATTEMPTS = 10
 
 
-def crop_streams(count: int, generator: torch.Generator) -> list[torch.Generator]:
-    """Four generators that stand where the quarters of one torch.rand(4, count, ATTEMPTS), float64, begin.
-
-    `generator`, on the CPU, is left behind the last. So the crops of an epoch are fixed at its start and
-    `random_resized_boxes` can make them a part at a time: all their attempts would fill 320 bytes an image,
-    and several times that on the way.
-    """
-    streams = []
-    for _ in range(4):
-        streams.append(torch.Generator())
-        streams[-1].set_state(generator.get_state())
-        for first in range(0, count, 4096):
-            _attempts(min(4096, count - first), generator)
-    return streams
-
-
-def _attempts(count: int, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, ATTEMPTS, generator=generator, dtype=torch.float64)
-
-
 def random_resized_boxes(
     sizes: Tensor,
-    streams: list[torch.Generator],
+    generator: torch.Generator,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Tensor:
@@ -55,28 +35,25 @@ def random_resized_boxes(
 
     Distributed as torchvision's RandomResizedCrop: an area in `scale` of the image's, a ratio of width
     to height log-uniform in `ratio`, the first of ten attempts that fits, at a uniform place; else the
-    largest centred box within `ratio`. `streams`, from `crop_streams`, are drawn from in the images' order.
+    largest centred box within `ratio`.
     """
     rows, columns = sizes.double().unbind(1)
-    draw = [_attempts(len(sizes), stream) for stream in streams]
+    draw = torch.rand(4, len(sizes), ATTEMPTS, generator=generator, dtype=torch.float64)
     area = (rows * columns)[:, None] * (scale[0] + (scale[1] - scale[0]) * draw[0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = torch.exp(low + (high - low) * draw[1])
     width = torch.round(torch.sqrt(area * aspect))
     height = torch.round(torch.sqrt(area / aspect))
     fits = (width > 0) & (width <= columns[:, None]) & (height > 0) & (height <= rows[:, None])
-    top = torch.floor(draw[2] * (rows[:, None] - height + 1))
-    left = torch.floor(draw[3] * (columns[:, None] - width + 1))
-    attempts = torch.stack([top, left, height, width], dim=-1)  # (N, attempts, 4)
+    first = fits.int().argmax(dim=1, keepdim=True)
+    height, width, down, right = (each.gather(1, first)[:, 0] for each in (height, width, draw[2], draw[3]))
+    top, left = torch.floor(down * (rows - height + 1)), torch.floor(right * (columns - width + 1))
+    drawn = torch.stack([top, left, height, width], dim=1)
 
-    full_height = torch.minimum(rows, torch.round(columns / ratio[0]))
-    full_width = torch.minimum(columns, torch.round(rows * ratio[1]))
-    centred = torch.stack(
-        [(rows - full_height) / 2, (columns - full_width) / 2, full_height, full_width], dim=-1
-    ).floor()
-    first = fits.int().argmax(dim=1)
-    boxes = torch.where(fits.any(dim=1)[:, None], attempts[torch.arange(len(sizes)), first], centred)
-    return boxes.long()
+    height = torch.minimum(rows, torch.round(columns / ratio[0]))
+    width = torch.minimum(columns, torch.round(rows * ratio[1]))
+    centred = torch.stack([(rows - height) / 2, (columns - width) / 2, height, width], dim=1).floor()
+    return torch.where(fits.any(dim=1, keepdim=True), drawn, centred).long()
 
 
 def resample_matrix(start: Tensor, length: Tensor, scale: Tensor, position: Tensor, size: int) -> Tensor:

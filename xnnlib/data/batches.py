@@ -1,16 +1,13 @@
 """Batches, gathered from uint8 images where these are and augmented on the device."""
 
 from collections.abc import Iterator
-from itertools import islice
 
 import torch
 from torch import Tensor
 
-from xnnlib.data.augment import centre_crop, crop_resize, crop_streams, normalise, random_resized_boxes
+from xnnlib.data.augment import centre_crop, crop_resize, normalise, random_resized_boxes
 from xnnlib.data.images import Split
 from xnnlib.errors import UserError
-
-_PLANNED = 32768  # images whose crops are in memory at once
 
 
 def train_batches(
@@ -31,8 +28,8 @@ def train_batches(
 
     Yields images (B, 3, crop, crop), float32, normalised, channels_last, and labels (B,), int64, on `device`.
     The last incomplete batch is left out unless it is the only one. `generator`, on the CPU, is the only
-    source of randomness; the whole epoch is drawn from it at the start, and its crops are made and copied to
-    the device some thousands at a time, so that hardly anything waits for the device in between.
+    source of randomness; the whole epoch is drawn from it at the start and copied to the device, so that
+    nothing waits for the device in between.
 
     `first_batch`: start with that batch of the epoch; the generator is drawn from all the same, so that
     batch k holds the same images and crops whatever was left out before it. `rank`, `world_size`: the
@@ -49,24 +46,17 @@ def train_batches(
             f"processes; make it a multiple of {world_size}, at most the split's {len(split)} images."
         )
     order = torch.randperm(len(split), generator=generator)
-    streams = crop_streams(len(split), generator)
+    boxes = random_resized_boxes(split.images.sizes[order], generator, (smallest_crop, 1.0)).to(device)
     flips = (torch.rand(len(split), generator=generator) < 0.5).to(device)
     labels = split.labels[order.to(split.labels.device)].to(device)
     places = order.to(split.images.pixels.device)
-
-    def boxes() -> Iterator[Tensor]:
-        for part in order.split(count * max(1, _PLANNED // count)):
-            made = random_resized_boxes(split.images.sizes[part], streams, scale=(smallest_crop, 1.0))
-            yield from made.to(device).split(count)
-
     first, end = rank * count // world_size, (rank + 1) * count // world_size
-    starts = range(0, len(split) - count + 1, count)[first_batch:]
-    for start, box in zip(starts, islice(boxes(), first_batch, None), strict=False):
+    for start in range(0, len(split) - count + 1, count)[first_batch:]:
         # Of the whole batch's extent, so that sharing it changes no sum.
         extent = _extent(split.images.sizes[order[start : start + count]])
         rows = slice(start + first, start + end)
         images = split.images.gather(places[rows], *extent).to(device)
-        yield normalise(crop_resize(images, box[first:end], flips[rows], crop)), labels[rows]
+        yield normalise(crop_resize(images, boxes[rows], flips[rows], crop)), labels[rows]
 
 
 def val_batches(

@@ -19,8 +19,8 @@ class RemoteFile(NamedTuple):
     says how to do without the download."""
 
     url: str
-    by_hand: str
     digest: str
+    by_hand: str
 
     @property
     def name(self) -> str:
@@ -29,19 +29,12 @@ class RemoteFile(NamedTuple):
     def is_at(self, path: Path) -> bool:
         """Whether the file at `path` is this one, by its checksum."""
         kind, expected = self.digest.split(":")
+        found = hashlib.new("sha1" if kind == "git" else "md5", usedforsecurity=False)
         if kind == "git":
-            start = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-        else:
-            start = hashlib.md5(usedforsecurity=False)
+            found.update(f"blob {path.stat().st_size}\0".encode())
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, lambda: start).hexdigest() == expected
+            return hashlib.file_digest(file, lambda: found).hexdigest() == expected
 
-
-_TINY_IMAGENET = RemoteFile(
-    "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
-    "fetch it by hand and set XNNLIB_TINY_IMAGENET to it, or give it as --data-root",
-    "md5:90528d7ca1a48142e341f4ef8d21d0de",
-)
 
 # HEAD is the repository's own branch, whatever its name.
 _COURSE = "https://github.com/arthurredfern/UT-Dallas-CS-6301-CNNs/raw/HEAD/Data"
@@ -53,12 +46,21 @@ _COURSE_BLOBS = {
     "Train5": "f0d4f187a41a282e9cff43d3cd78cb35b4bc7d2c",
     "Val1": "58ccc33e6d495952b66342d61a6861bb2fa1ad47",
 }
-_COURSE_BY_HAND = "fetch it by hand and give the folder of all six as --data-root"
 
 DOWNLOADS = {
-    "tiny-imagenet": (_TINY_IMAGENET,),
+    "tiny-imagenet": (
+        RemoteFile(
+            "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
+            "md5:90528d7ca1a48142e341f4ef8d21d0de",
+            "fetch it by hand and set XNNLIB_TINY_IMAGENET to it, or give it as --data-root",
+        ),
+    ),
     "imagenet64": tuple(
-        RemoteFile(f"{_COURSE}/{name}.zip", _COURSE_BY_HAND, f"git:{blob}")
+        RemoteFile(
+            f"{_COURSE}/{name}.zip",
+            f"git:{blob}",
+            "fetch it by hand and give the folder of all six as --data-root",
+        )
         for name, blob in _COURSE_BLOBS.items()
     ),
 }
@@ -76,32 +78,25 @@ def download(name: str, folder: str | os.PathLike, progress: bool = True) -> lis
 
 
 def _fetch(file: RemoteFile, folder: Path, progress: bool) -> Path:
-    path = folder / file.name
-    pooch.get_logger().setLevel("WARNING")  # it would advise to pin what is pinned here
-
-    def check(fetched: str, action: str, pup: object) -> str:
-        """pooch does not know git's checksum; it calls this when the file is whole."""
-        if not file.is_at(Path(fetched)):
-            os.unlink(fetched)
+    path, part = folder / file.name, folder / f".{file.name}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            if file.is_at(path):
+                return path
+            raise UserError(f"{path} is there, but is not the file at {file.url}; remove it to fetch that.")
+        part.touch()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error}); name another folder.") from error
+    try:
+        pooch.HTTPDownloader(progressbar=progress, timeout=30)(file.url, part, None)
+        if not file.is_at(part):
             raise UserError(
                 f"{file.url} came with a wrong checksum and was deleted; try again, or {file.by_hand}."
             )
-        return fetched
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        there = path.exists()  # pooch would replace another file of this name
-        if there and not file.is_at(path):
-            raise UserError(f"{path} is there, but is not the file at {file.url}; remove it to fetch that.")
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written ({error}); free space or name another folder."
-        ) from error
-    if not there:
-        try:
-            fetch = pooch.HTTPDownloader(progressbar=progress, timeout=30)
-            pooch.retrieve(file.url, None, file.name, folder, processor=check, downloader=fetch)
-        except OSError as error:  # of the network, or of a disk that is full
-            why = " ".join(str(error).split())
-            raise UserError(f"{file.url} cannot be fetched ({why}); try again, or {file.by_hand}.") from error
-    return path
+        return part.rename(path)
+    except OSError as error:  # of the network, or of a disk that is full
+        why = " ".join(str(error).split())
+        raise UserError(f"{file.url} cannot be fetched ({why}); try again, or {file.by_hand}.") from error
+    finally:
+        part.unlink(missing_ok=True)

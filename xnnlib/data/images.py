@@ -19,7 +19,6 @@ class PackedImages:
         lengths = 3 * sizes.prod(dim=1)
         self.pixels, self.sizes = pixels, sizes
         self.starts = lengths.cumsum(0) - lengths if starts is None else starts
-        self.nbytes = int(lengths.sum())
         self._layout = torch.cat([self.starts[:, None], sizes], dim=1).to(pixels.device)  # (N, 3)
         # Images of one size are rows of a matrix, which are gathered far faster.
         self._one_size: list[int] | None = None
@@ -36,12 +35,8 @@ class PackedImages:
         return self.pixels[start : start + 3 * rows * columns].view(3, rows, columns)
 
     def to(self, device: torch.device | str) -> "PackedImages":
-        """The images in the memory of `device`, a selection in a buffer of its own."""
-        if self.nbytes == self.pixels.numel():
-            pixels = self.pixels.to(device)
-            return self if pixels is self.pixels else PackedImages(pixels, self.sizes, self.starts)
-        images = [self[index].flatten() for index in range(len(self))] or [self.pixels[:0]]
-        return PackedImages(torch.cat(images).to(device), self.sizes)
+        """The images, with the whole of their buffer, in the memory of `device`."""
+        return PackedImages(self.pixels.to(device), self.sizes, self.starts)
 
     def select(self, indices: Tensor) -> "PackedImages":
         """Images `indices` (B,), on the CPU, in the same buffer."""
@@ -91,7 +86,10 @@ def to_device(split: Split, device: torch.device | str, memory_share: float = 0.
     mapped from their file, batches are gathered by the CPU, and the system keeps in memory what it can.
     """
     device = torch.device(device)
-    if device.type == "cuda" and split.images.nbytes <= memory_share * torch.cuda.mem_get_info(device)[0]:
+    if (
+        device.type == "cuda"
+        and split.images.pixels.nbytes <= memory_share * torch.cuda.mem_get_info(device)[0]
+    ):
         return split.to(device)
     return split
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from xnnlib.data import pack, shapes
+from xnnlib.data.archives import identity as archive_identity
 from xnnlib.data.images import Dataset
-from xnnlib.data.sources import FILE_SOURCES, select
+from xnnlib.data.sources import archives_of, find_source, select
 from xnnlib.errors import UserError, choose
 from xnnlib.settings import Settings
 from xnnlib.spec import DATASETS as SOURCES
@@ -17,9 +18,9 @@ from xnnlib.spec import DATASETS as SOURCES
 def load_dataset(
     name: str,
     data_root: str | os.PathLike = "",
-    num_classes: int | None = None,
-    train_images: int | None = None,
-    val_images: int | None = None,
+    num_classes: int = 0,
+    train_images: int = 0,
+    val_images: int = 0,
     size: int = 64,
     seed: int = 0,
     cache_dir: str | os.PathLike | None = None,
@@ -31,41 +32,38 @@ def load_dataset(
     shapes: unused); a relative one starts at the project's root, as a run folder does. `num_classes`: the
     first classes in sorted order. `train_images`, `val_images`: images of the whole split, spread evenly
     over the classes, the first classes one more where that leaves a rest; of each class its first ones.
-    None or 0 means all (for shapes 100 and 20 a class). `size`: the short side in pixels; nothing is
-    cropped. `seed`: of shapes alone. `cache_dir`: else the environment's XNNLIB_CACHE, else
-    ~/.cache/xnnlib.
+    0 means all (for shapes 100 and 20 a class). `size`: the short side in pixels; nothing is cropped.
+    `seed`: of shapes alone. `cache_dir`: else the environment's XNNLIB_CACHE, else ~/.cache/xnnlib.
 
     Raises UserError, one line, on every mistake in these and on damaged or missing files.
     """
     choose("dataset", name, SOURCES)
     counts = {"num_classes": num_classes, "train_images": train_images, "val_images": val_images}
-    counts = {parameter: 0 if value is None else value for parameter, value in counts.items()}
     request = counts | {"size": size, "seed": seed}
     for parameter, value in request.items():
         least = 8 if parameter == "size" else 0
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise UserError(f"{parameter} is {value!r}; it must be a whole number of at least {least}.")
-
     if name == "shapes":
-        source, identity = None, shapes.identity()
+        identity = shapes.identity()
     else:
-        source = FILE_SOURCES[name](str(data_root))
-        request["data_root"] = str(source.path.resolve())
-        identity = source.identity()
+        root = find_source(name, data_root)
+        request["data_root"] = str(root.resolve())
+        identity = [[path.name, archive_identity(path)] for path in archives_of(name, root)]
     # Digested, so that the many files of a folder do not swell the index.
-    identity = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-    key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
+    identity, key = (
+        hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest() for what in (identity, request)
+    )
     folder = Path(cache_dir or os.environ.get("XNNLIB_CACHE") or "~/.cache/xnnlib").expanduser()
-    path = folder / f"{name}-{key}"
+    path = folder / f"{name}-{key[:16]}"
     if path.with_suffix(".json").exists():
-        try:
-            return pack.load(path, identity)
-        except pack.Stale as why:
-            print(f"cache {path}: {why}; packing again", file=sys.stderr)
-    if source is None:
+        if dataset := pack.load(path, identity):
+            return dataset
+        print(f"cache {path}: it is damaged or its source has changed; packing again", file=sys.stderr)
+    if name == "shapes":
         class_names, splits = shapes.splits(**counts, size=size, seed=seed)
     else:
-        class_names, files = select(source, **counts)
+        class_names, files = select(name, root, **counts)
         splits = {split: (len(chosen), pack.decoded(chosen, size)) for split, chosen in files.items()}
     return pack.create(path, identity, name, class_names, splits, progress)
 

@@ -19,13 +19,11 @@ has a part in it.
 import hashlib
 import json
 import os
-import tempfile
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -35,25 +33,21 @@ from numpy.lib import format as npy
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from xnnlib.data.archives import File
 from xnnlib.data.images import Dataset, PackedImages, Split
-from xnnlib.data.sources import File
 from xnnlib.errors import UserError
 from xnnlib.files import write_atomically
 
-FORMAT = 3
+FORMAT = 4  # of the files; one of another is packed again
 
 # What Pillow decodes itself. Not among them: EPS, for which it would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
-# Those of Pillow's modes whose values have a scale: 8 bits, or the 16 of a grey image.
-_EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
-_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-_TIFF_BITS = 258  # the tag BitsPerSample: grey of 12 bits is in the same mode
-
 # A long side beyond this many short ones is no photograph: scaled to the short side it would fill the memory.
 LONGEST = 100
 
-_CHUNK = 16  # images a task: enough to hide its cost, few enough to hold large photographs
+_TIFF_BITS = 258  # the tag BitsPerSample
+_AHEAD = 64  # encoded images that are read before they are decoded
 
 
 class Labelled(NamedTuple):
@@ -62,10 +56,6 @@ class Labelled(NamedTuple):
     image: np.ndarray
     label: int
     content: bytes
-
-
-class Stale(Exception):
-    """Why a packed data set cannot be used."""
 
 
 def decode(content: bytes, size: int) -> np.ndarray:
@@ -81,14 +71,13 @@ def decode(content: bytes, size: int) -> np.ndarray:
         short, long = sorted(opened.size)
         if long > LONGEST * short:
             raise ValueError(f"{opened.width}x{opened.height} pixels, a strip of more than {LONGEST} to 1")
+        deep = opened.mode.startswith("I;16")  # of 16 bits, or of 12 in a TIFF that says so
         bits = getattr(opened, "tag_v2", {}).get(_TIFF_BITS, (16,))
-        if opened.mode not in _EIGHT_BITS and (opened.mode not in _SIXTEEN_BITS or bits != (16,)):
-            depth = (
-                f"{max(bits)}-bit grey" if opened.mode in _SIXTEEN_BITS else f"Pillow's mode {opened.mode}"
-            )
-            raise ValueError(f"pixels of unknown scale, {depth}: save it with 8 bits a channel")
+        if opened.mode in ("I", "F") or (deep and bits != (16,)):
+            kind = f"Pillow's mode {opened.mode}" + f", {bits[0]} bits" * deep
+            raise ValueError(f"pixels of unknown scale, {kind}: save it with 8 bits a channel")
         image = ImageOps.exif_transpose(opened)
-    if image.mode in _SIXTEEN_BITS:  # Pillow's own conversion would make white of all but the darkest
+    if deep:  # Pillow's own conversion would make white of all but the darkest
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("RGB")
     if short != size:
@@ -97,45 +86,29 @@ def decode(content: bytes, size: int) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
-def _decode_files(chunk: list[tuple[File, int, bytes]], size: int) -> list[Labelled]:
-    decoded = []
-    for file, label, content in chunk:
-        try:
-            decoded.append(Labelled(decode(content, size), label, content))
-        except Exception as error:  # decoders of damaged files raise nearly anything
-            unknown = isinstance(error, Image.UnidentifiedImageError)
-            reason = f"not an image in {', '.join(FORMATS)}" if unknown else str(error).rstrip(".")
-            raise UserError(
-                f"{file.where()} cannot be decoded ({reason}; {len(content):,} bytes); "
-                "replace or remove the file."
-            ) from error
-    return decoded
+def _decode_file(size: int, file: File, label: int, content: bytes) -> Labelled:
+    try:
+        return Labelled(decode(content, size), label, content)
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        unknown = isinstance(error, Image.UnidentifiedImageError)
+        reason = f"not an image in {', '.join(FORMATS)}" if unknown else str(error).rstrip(".")
+        raise UserError(
+            f"{file.where} cannot be decoded ({reason}; {len(content):,} bytes); replace or remove the file."
+        ) from error
 
 
 def decoded(files: list[tuple[File, int]], size: int) -> Iterator[Labelled]:
-    """Decode in threads (Pillow works outside the interpreter's lock), in order, a few chunks ahead.
+    """Decode in threads (Pillow works outside the interpreter's lock), in order.
 
     Raises UserError that names a damaged file.
     """
-    workers = os.cpu_count() or 1
-    remaining, pending = iter(files), deque()
     # Pillow only warns of an image of more than 89 million pixels, from 268 MB: here it is an error.
     bomb = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
-    with bomb, ThreadPoolExecutor(workers) as pool:
+    with bomb, ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of EXIF that is damaged
-        try:
-            while True:
-                while len(pending) < 2 * workers:
-                    chunk = [(file, label, file.read()) for file, label in islice(remaining, _CHUNK)]
-                    if not chunk:
-                        break
-                    pending.append(pool.submit(_decode_files, chunk, size))
-                if not pending:
-                    return
-                yield from pending.popleft().result()
-        finally:
-            for task in pending:
-                task.cancel()
+        for first in range(0, len(files), _AHEAD):
+            part, labels = zip(*files[first : first + _AHEAD], strict=True)
+            yield from pool.map(partial(_decode_file, size), part, labels, [file.read() for file in part])
 
 
 def create(
@@ -152,37 +125,32 @@ def create(
     what the images' iterators raise; what stood there before is then as it was.
     """
     fingerprint = hashlib.sha256("".join(f"{name}\n" for name in class_names).encode())
-    index = {"format": FORMAT, "source": source, "name": name, "class_names": class_names}
+    index = {"source": f"{FORMAT} {source}", "name": name, "class_names": class_names}
 
     def write(file: BinaryIO) -> None:
         # Not through a memory map: where the disk is full, that ends the process without a word.
-        _write_header(file, 0)
-        first = file.tell()
+        written = 0
+        _write_header(file, written)
         for split, (total, images) in splits.items():
             fingerprint.update(f"{split}\n".encode())
-            sizes, labels = [], []
-            what = f"pack {name} {split}"
-            for image, label, content in tqdm(images, what, total, unit="image", disable=not progress):
+            index[split] = {"sizes": [], "labels": []}
+            bar = tqdm(images, f"pack {name} {split}", total, unit="image", disable=not progress)
+            for image, label, content in bar:
                 fingerprint.update(label.to_bytes(8, "little") + len(content).to_bytes(8, "little"))
                 fingerprint.update(content)
-                file.write(image.tobytes())
-                sizes.append(image.shape[1:])
-                labels.append(label)
-            index[split] = {"sizes": sizes, "labels": labels}
-        end = file.tell()
+                written += file.write(image.tobytes())
+                index[split]["sizes"].append(image.shape[1:])
+                index[split]["labels"].append(label)
         file.seek(0)
-        _write_header(file, end - first)
+        _write_header(file, written)
 
-    try:  # before anything is decoded
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise UserError(
-            f"cache {path.parent} cannot be written ({error.strerror}); make it writable, "
-            "or set XNNLIB_CACHE to another folder."
-        ) from error
     pixels = path.with_suffix(".npy")
-    write_atomically(pixels, write)
+    try:
+        write_atomically(pixels, write)
+    except UserError as error:
+        if not str(error).startswith(str(pixels)):  # it is an image's
+            raise
+        raise UserError(f"{str(error).rstrip('.')}, or set XNNLIB_CACHE to another folder.") from error
     index["fingerprint"] = fingerprint.hexdigest()
     index["digest"] = _digest(pixels, index)
     write_atomically(path.with_suffix(".json"), lambda file: file.write(json.dumps(index).encode()))
@@ -194,23 +162,20 @@ def _write_header(file: BinaryIO, size: int) -> None:
     npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (size,)})
 
 
-def load(path: Path, source: str) -> Dataset:
+def load(path: Path, source: str) -> Dataset | None:
     """The data set in `path`.npy and `path`.json, once both have been read through and checked.
 
-    Raises Stale if they are damaged, or made from something else than `source`.
+    None if they are damaged, of another FORMAT, or made from something else than `source`.
     """
+    pixels = path.with_suffix(".npy")
     try:
         index = json.loads(path.with_suffix(".json").read_bytes())
         digest = index.pop("digest")
-        if index["format"] != FORMAT:
-            raise Stale("it is of another version")
-        if index["source"] != source:
-            raise Stale("the source has changed")
-        if _digest(path.with_suffix(".npy"), index) != digest:
-            raise Stale("it is damaged")
-        return _dataset(path.with_suffix(".npy"), index)
-    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise Stale("it is damaged") from error
+        if index["source"] == f"{FORMAT} {source}" and _digest(pixels, index) == digest:
+            return _dataset(pixels, index)
+    except (OSError, LookupError, TypeError, ValueError, AttributeError):  # no JSON, or of something else
+        pass
+    return None
 
 
 def _digest(pixels: Path, index: dict) -> str:

@@ -5,7 +5,6 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
 
-import numpy as np
 from scipy import stats
 
 MINUS = "\N{MINUS SIGN}"
@@ -54,18 +53,6 @@ def seed_difference(values: Mapping[int, float], baseline: Mapping[int, float]) 
     return estimate([values[seed] - baseline[seed] for seed in shared])
 
 
-def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray) -> Estimate:
-    """The top-1 accuracy of network A less that of B in points, image by image, with its 95 % interval.
-
-    Takes for each image whether the network has it right: two arrays of one shape (images,). Raises
-    ValueError if the shapes differ.
-    """
-    first, second = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"correct_a and correct_b have the shapes {first.shape} and {second.shape}")
-    return discordant_difference(int((first & ~second).sum()), int((second & ~first).sum()), len(first))
-
-
 def discordant_difference(gained: int, lost: int, images: int) -> Estimate:
     """The difference of two networks' top-1 in points, from the images that one of them alone has right.
 
@@ -103,8 +90,3 @@ def setting_text(value: object) -> str:
 def size(*lengths: object) -> str:
     """A shape as the text and the tables write it: `3×56×56`, channels × rows × columns."""
     return "×".join(str(length) for length in lengths)
-
-
-def millions(count: int) -> str:
-    """A count of MACs or coefficients in prose: `145.6 M`."""
-    return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count / 1e6:,.2f} M"

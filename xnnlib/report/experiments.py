@@ -9,23 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xnnlib import complexity
 from xnnlib.records import Run, load_run
-from xnnlib.report.estimates import estimate, setting_text, text
-from xnnlib.report.numbers import Number
-from xnnlib.report.summary import letter, run_source, shared, top1_by_seed, top1_digits, top1_gains
+from xnnlib.report.estimates import setting_text
+from xnnlib.report.numbers import Number, gains, measured
+from xnnlib.report.summary import by_block, letter, run_source, shared
 from xnnlib.report.tables import TITLES, Table
 
 if TYPE_CHECKING:
-    from xnnlib.settings import Profile
+    from xnnlib.profiles import Profile
 
 # The sizes of a network as the paper writes them.
-SYMBOLS = {
-    "reduction": "R",
-    "experts": "M",
-    "filter_size": "F",
-    "expansion": "Nₑ/Nᵢ",
-    "width": "width ×",
-    "model": "",
-}
+SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Nₑ/Nᵢ", "width": "width ×"}
+SYMBOLS |= {"model": ""}
 # What a record says of the run itself and not of what was changed.
 NOT_A_CHANGE = ("precision", "name", "num_classes", "library")
 
@@ -42,24 +36,27 @@ class Experiment(NamedTuple):
         """What the runs have in another value than their base, by its name in the record."""
         if not self.base_runs:
             return {}
-        own, base = self.runs[0].record, self.base_runs[0].record
-        return {
-            name: value
-            for part in ("network", "recipe")
-            for name, value in own[part].items()
-            if name not in NOT_A_CHANGE and value != base[part].get(name)
-        }
+        first = (self.runs[0].record, self.base_runs[0].record)
+        own, base = (record["network"] | record["recipe"] for record in first)
+        return {k: v for k, v in own.items() if k not in NOT_A_CHANGE and v != base.get(k)}
 
     def change_text(self) -> str:
         """`Nₑ/Nᵢ 2`, or a recipe's fields in words: `weight decay 0.0005; label smoothing 0.1`."""
-        return "; ".join(
-            f"{_title(name)} {setting_text(value)}".strip().replace("× ", "×")
+        titles = SYMBOLS | {name: title.split(" (")[0].lower() for name, title in TITLES.items()}
+        texts = [
+            f"{titles.get(name, name.replace('_', ' '))} {setting_text(value)}"
             for name, value in self.changes().items()
-        )
+        ]
+        return "; ".join(texts).replace("× ", "×").strip()
 
-
-def _title(name: str) -> str:
-    return SYMBOLS.get(name, TITLES.get(name, name.replace("_", " ")).split(" (")[0].lower())
+    def numbers(self) -> dict[str, Number]:
+        """Its numbers, by the name that follows profile and block in a key."""
+        texts = {
+            "change": self.change_text(),
+            "precision": shared(self.runs, lambda run: run.record["recipe"]["precision"]),
+        }
+        found = {name: Number.of(value, tuple(map(run_source, self.runs))) for name, value in texts.items()}
+        return found | measured(self.runs) | (gains(self.runs, self.base_runs) if self.base_runs else {})
 
 
 def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> list[Experiment]:
@@ -68,22 +65,19 @@ def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> li
     An experiment is a profile whose `base` is another one; a base that is only a file of parameters has no
     runs. Raises UserError if a record cannot be read.
     """
-    found = []
-    for profile in profiles.values():
-        if profile.base == profile.name:
-            continue
-        own = _complete_runs(results_dir, profile)
-        base = _complete_runs(results_dir, profiles[profile.base]) if profile.base in profiles else []
-        for block in dict.fromkeys(run.record["block"] for run in own):
-            runs, base_runs = ([run for run in all_ if run.record["block"] == block] for all_ in (own, base))
-            found.append(Experiment(profile.name, block, runs, base_runs))
-    return found
 
+    def complete_runs(name: str) -> dict[str, list[Run]]:
+        names = profiles[name].run_names() if name in profiles else ()
+        folders = [Path(results_dir, name, run) for run in names]
+        runs = [load_run(folder) for folder in folders if (folder / "record.json").exists()]
+        return by_block([run for run in runs if run.record["complete"]])
 
-def _complete_runs(results_dir: Path, profile: "Profile") -> list[Run]:
-    folders = [Path(results_dir, profile.name, name) for name in profile.run_names()]
-    runs = [load_run(folder) for folder in folders if (folder / "record.json").exists()]
-    return [run for run in runs if run.record.get("complete") and "diverged" not in run.record]
+    return [
+        Experiment(profile.name, block, runs, complete_runs(profile.base).get(block, []))
+        for profile in profiles.values()
+        if profile.base != profile.name
+        for block, runs in complete_runs(profile.name).items()
+    ]
 
 
 def experiment_table(experiments: list[Experiment]) -> Table:
@@ -91,34 +85,15 @@ def experiment_table(experiments: list[Experiment]) -> Table:
     columns = ("Block", "Change", "MACs (M)", "Coefficients (M)", "Seeds", "Top-1 (%)")
     columns += ("Gain, by seed", "Gain, Welch", "Precision")
     rows = []
-    for experiment in experiments:
-        macs, coefficients = complexity.total(complexity.count(experiment.runs[0].spec))
-        rows.append(
-            (
-                # Another paper's network has no block of this one.
-                "" if "model" in experiment.runs[0].record["network"] else letter(experiment.block),
-                experiment.change_text(),
-                f"{macs / 1e6:.1f}",
-                f"{coefficients / 1e6:.2f}",
-                str(len(experiment.runs)),
-                text(estimate(list(top1_by_seed(experiment.runs).values())), top1_digits(experiment.runs)),
-                *_gain_texts(experiment),
-                _precision(experiment),
-            )
-        )
+    for one in experiments:
+        macs, coefficients = complexity.total(complexity.count(one.runs[0].spec))
+        # Another paper's network has no block of this one.
+        block = "" if "model" in one.runs[0].record["network"] else letter(one.block)
+        found = one.numbers()
+        names = ("seeds", "top1", "top1_gain", "top1_gain_welch", "precision")
+        texts = (found[name].text if name in found else "" for name in names)
+        rows.append((block, one.change_text(), f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", *texts))
     return Table(columns, "llrrrrrrl", tuple(rows))
-
-
-def _precision(experiment: Experiment) -> str:
-    return shared(experiment.runs, lambda run: run.record["recipe"]["precision"])
-
-
-def _gain_texts(experiment: Experiment) -> tuple[str, str]:
-    if not experiment.base_runs:
-        return ("", "")
-    digits = top1_digits(experiment.runs + experiment.base_runs)
-    by_seed, welch = top1_gains(experiment.runs, experiment.base_runs)
-    return text(by_seed, digits, signed=True), text(welch, digits, signed=True)
 
 
 def experiment_numbers(experiments: list[Experiment]) -> dict[str, Number]:
@@ -126,22 +101,8 @@ def experiment_numbers(experiments: list[Experiment]) -> dict[str, Number]:
 
     The key of a nested profile, `routing/frozen`, has a hyphen in the place of each slash.
     """
-    found: dict[str, Number] = {}
-    for one in experiments:
-        key, sources, digits = (
-            f"{one.profile.replace('/', '-')}.{one.block}",
-            tuple(map(run_source, one.runs)),
-            top1_digits(one.runs),
-        )
-        found[f"{key}.change"] = Number.of(one.change_text(), sources)
-        found[f"{key}.epochs"] = Number.of(shared(one.runs, lambda run: run.record["epochs"]), sources)
-        found[f"{key}.seeds"] = Number.of(len(one.runs), sources)
-        found[f"{key}.precision"] = Number.of(_precision(one), sources)
-        top1 = estimate(list(top1_by_seed(one.runs).values()))
-        found[f"{key}.top1"] = Number.measured(top1, digits, one.runs)
-        if one.base_runs:
-            both = one.runs + one.base_runs
-            by_seed, welch = top1_gains(one.runs, one.base_runs)
-            found[f"{key}.top1_gain"] = Number.measured(by_seed, digits, both, signed=True)
-            found[f"{key}.top1_gain_welch"] = Number.measured(welch, digits, both, signed=True)
-    return found
+    return {
+        f"{one.profile.replace('/', '-')}.{one.block}.{name}": number
+        for one in experiments
+        for name, number in one.numbers().items()
+    }

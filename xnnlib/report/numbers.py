@@ -5,7 +5,7 @@ over several seeds read `51.2 ± 0.8`: mean and 95 % confidence interval. Text i
 is nowhere read back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
@@ -14,30 +14,23 @@ from statistics import mean
 from xnnlib import complexity
 from xnnlib.errors import UserError
 from xnnlib.records import Run
-from xnnlib.report.estimates import (
-    Estimate,
-    estimate,
-    millions,
-    setting_text,
-    size,
-    text,
-)
-from xnnlib.report.published import NETWORKS, PUBLISHED
-from xnnlib.report.summary import (
-    DATASET_TITLES,
-    PARTS,
-    by_block,
-    device_title,
-    last_values,
-    parts,
-    run_source,
-    shared,
-    top1_digits,
-    top1_gains,
-)
+from xnnlib.report.estimates import Estimate, difference, estimate, seed_difference, setting_text, size, text
+from xnnlib.report.summary import by_block, run_source, shared, top1_by_seed, top1_digits
 from xnnlib.spec import BLOCKS, LEVELS, TABLE_1, NetworkSpec
 
 COUNTED = ("xnnlib.complexity",)
+COURSE = (
+    "published run of block A by the course that set this paper: "
+    "https://github.com/arthurredfern/UT-Dallas-CS-6301-CNNs"
+)
+DATASET_TITLES = {
+    "shapes": "shapes",
+    "tiny-imagenet": "Tiny ImageNet",
+    "imagenet64": "ImageNet at 64 pixels",
+    "folder": "a folder of images",
+}
+# The course's run: 100 ImageNet classes, short side 64, recipe `reference`.
+REFERENCE = {"top1": 72.68, "best_epoch": 53, "epochs": 55, "num_classes": 100, "train_images": 127_000}
 
 
 @dataclass(frozen=True)
@@ -71,16 +64,19 @@ class Number:
     @classmethod
     def measured(cls, value: Estimate, digits: int, runs: Sequence[Run], signed: bool = False) -> "Number":
         """An estimate from runs."""
-        return cls(value.value, value.interval, text(value, digits, signed), tuple(map(run_source, runs)))
+        return cls(*value, text(value, digits, signed), tuple(map(run_source, runs)))
 
 
 def numbers(runs: Sequence[Run]) -> dict[str, Number]:
-    """All numbers of the given runs, of the paper's network and of what others published.
+    """All numbers of the given runs, of the paper's network and of the course's run.
 
     Raises UserError if there are no runs. Keys of a block appear only if it was run, and those that compare
     two blocks only if both were.
     """
-    return _published() | _network() | _counted() | _shares() | run_numbers(runs)
+    reference = {
+        f"reference.{name}": Number.of(value, (COURSE,), f"{value:,}") for name, value in REFERENCE.items()
+    }
+    return reference | _network() | _counted() | run_numbers(runs)
 
 
 def run_numbers(runs: Sequence[Run], prefix: str = "") -> dict[str, Number]:
@@ -90,89 +86,87 @@ def run_numbers(runs: Sequence[Run], prefix: str = "") -> dict[str, Number]:
     """
     if not runs:
         raise UserError("there are no runs to take numbers from; train a profile first.")
-    found, digits = _common(runs), top1_digits(runs)
-    groups = by_block(runs)
+    found, groups = _common(runs), by_block(runs)
     for block, group in groups.items():
-        found |= _measured(block, group, digits)
-    for first, second in combinations(groups, 2):
-        found |= _compared(second, groups[second], first, groups[first], digits)
+        found |= {f"{block}.{name}": number for name, number in measured(group).items()}
+    for base, block in combinations(groups, 2):
+        # `se.top1_gain` is over A, `se_cond.top1_gain_over_se` over B.
+        over = "" if base == BLOCKS[0] else f"_over_{base}"
+        compared = gains(groups[block], groups[base])
+        found |= {f"{block}.{name}{over}": number for name, number in compared.items()}
     return {f"{prefix}.{key}" if prefix else key: number for key, number in found.items()}
+
+
+def measured(runs: Sequence[Run]) -> dict[str, Number]:
+    """What the runs of one block came to in their last epoch."""
+    digits, sources = top1_digits(runs), tuple(map(run_source, runs))
+    top1 = list(top1_by_seed(runs).values())
+    share = mean(top1) / 100
+    # Of one seed, from the choice of the validation images: 95 %, normal approximation, in points.
+    sampling_error = 196 * sqrt(share * (1 - share) / runs[0].record["dataset"]["val_images"])
+    gaps = [run.epochs["train_top1"][-1] - run.epochs["val_top1"][-1] for run in runs]
+    return {
+        "top1": Number.measured(estimate(top1), digits, runs),
+        "loss": Number.measured(estimate([run.epochs["val_loss"][-1] for run in runs]), 2, runs),
+        "overfit_gap": Number.measured(estimate(gaps), digits, runs, signed=True),
+        "sampling_error": Number.of(sampling_error, sources, f"{sampling_error:.1f}"),
+        "seeds": Number.of(len(runs), sources),
+    }
+
+
+def gains(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Number]:
+    """Points of top-1 that the runs lie above others: paired by seed, and with Welch's interval."""
+    both = [*runs, *baseline]
+    values, others = top1_by_seed(runs), top1_by_seed(baseline)
+    welch = difference(list(values.values()), list(others.values()))
+    found = {"top1_gain": seed_difference(values, others), "top1_gain_welch": welch}
+    return {name: Number.measured(gain, top1_digits(both), both, signed=True) for name, gain in found.items()}
+
+
+def millions(count: int) -> str:
+    """A count of MACs or coefficients in prose: `145.6 M`."""
+    return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count / 1e6:,.2f} M"
+
+
+def device_title(device: dict) -> str:
+    """A record's device in words, with its threads on a CPU and how many trained together."""
+    name = device["name"]
+    if device["type"] == "cpu":
+        name += f", {device['threads']} thread{'s' if device['threads'] != 1 else ''}"
+    return f"{device['count']} × {name}" if "count" in device else name
+
+
+# What runs have in common, by its key, from a run's record.
+COMMON = {
+    "dataset": lambda record: DATASET_TITLES.get(record["dataset"]["name"], record["dataset"]["name"]),
+    "num_classes": lambda record: record["dataset"]["num_classes"],
+    "train_images": lambda record: record["dataset"]["train_images"],
+    "val_images": lambda record: record["dataset"]["val_images"],
+    "fingerprint": lambda record: record["dataset"]["fingerprint"][:12],
+    "chance": lambda record: 100 / record["dataset"]["num_classes"],
+    "epochs": lambda record: record["epochs"],
+    "recipe.batch_size": lambda record: record["recipe"]["batch_size"],
+    "recipe.crop": lambda record: record["recipe"]["crop"],
+    "reduction": lambda record: record["network"]["reduction"],
+    "experts": lambda record: record["network"]["experts"],
+    "device": lambda record: device_title(record["device"]),
+    "versions.python": lambda record: record["versions"]["python"],
+    "versions.torch": lambda record: record["versions"]["torch"],
+}
 
 
 def _common(runs: Sequence[Run]) -> dict[str, Number]:
     sources = tuple(map(run_source, runs))
-
-    def of(value: Callable[[dict], object]) -> Number:
-        values = {value(run.record) for run in runs}
-        shown = shared(runs, lambda run: value(run.record))
-        return Number.of(values.pop() if len(values) == 1 else shown, sources, shown)
-
-    all_seeds = {run.record["seed"] for run in runs}
     hours = sum(run.record["train_seconds"] for run in runs) / 3600
-    classes = max(run.record["dataset"]["num_classes"] for run in runs)
     found = {
-        "profile": of(lambda record: record["profile"]),
-        "dataset": of(
-            lambda record: DATASET_TITLES.get(record["dataset"]["name"], record["dataset"]["name"])
-        ),
-        "num_classes": of(lambda record: record["dataset"]["num_classes"]),
-        "train_images": of(lambda record: record["dataset"]["train_images"]),
-        "val_images": of(lambda record: record["dataset"]["val_images"]),
-        "fingerprint": of(lambda record: record["dataset"]["fingerprint"][:12]),
-        "chance": Number.of(100 / classes, ("100 / number of classes",)),
-        "epochs": of(lambda record: record["epochs"]),
-        "seeds": Number.of(len(all_seeds), sources),
+        "seeds": Number.of(len({run.record["seed"] for run in runs}), sources),
         "runs": Number.of(len(runs), sources),
-        "reduction": of(lambda record: record["network"]["reduction"]),
-        "experts": of(lambda record: record["network"]["experts"]),
-        "device": of(lambda record: device_title(record["device"])),
-        "versions.python": of(lambda record: record["versions"]["python"]),
-        "versions.torch": of(lambda record: record["versions"]["torch"]),
         "train_hours": Number.of(hours, sources, f"{hours:.1f}"),
     }
-    for field in runs[0].record["recipe"]:
-        found[f"recipe.{field}"] = of(lambda record, field=field: record["recipe"].get(field, "not set"))
-    return found
-
-
-def _measured(block: str, group: list[Run], digits: int) -> dict[str, Number]:
-    records = [run.record for run in group]
-    last = [record["last"]["top1"] for record in records]
-    share = mean(last) / 100
-    # Of one seed, from the choice of the validation images: 95 %, normal approximation, in points.
-    sampling_error = 196 * sqrt(share * (1 - share) / records[0]["dataset"]["val_images"])
-    sides = zip(last_values(group, "train_top1"), last_values(group, "val_top1"), strict=True)
-    gaps = [training - validation for training, validation in sides]
-    sources = tuple(map(run_source, group))
-    values = {
-        "top1": Number.measured(estimate(last), digits, group),
-        "top1_best": Number.measured(estimate([r["best"]["top1"] for r in records]), digits, group),
-        "sampling_error": Number.of(sampling_error, sources, f"{sampling_error:.1f}"),
-        "loss": Number.measured(estimate(last_values(group, "val_loss")), 2, group),
-        "train_top1": Number.measured(estimate(last_values(group, "train_top1")), digits, group),
-        "train_loss": Number.measured(estimate(last_values(group, "train_loss")), 2, group),
-        "overfit_gap": Number.measured(estimate(gaps), digits, group, signed=True),
-        "precision": Number.of(shared(group, lambda run: run.record["recipe"]["precision"]), sources),
-        "seeds": Number.of(len(group), sources),
-    }
-    return {f"{block}.{name}": number for name, number in values.items()}
-
-
-def _compared(block: str, group: list[Run], base: str, baseline: list[Run], digits: int) -> dict[str, Number]:
-    """One block against an earlier one: `se.top1_gain` is over A, `se_cond.top1_gain_over_se` over B."""
-    suffix = "" if base == BLOCKS[0] else f"_over_{base}"
-    gains = zip(("top1_gain", "top1_gain_welch"), top1_gains(group, baseline), strict=True)
-    return {
-        f"{block}.{name}{suffix}": Number.measured(gain, digits, group + baseline, signed=True)
-        for name, gain in gains
-    }
-
-
-def _published() -> dict[str, Number]:
-    found = {key: Number.of(value, (source,), f"{value:,}") for key, (value, source) in PUBLISHED.items()}
-    for key, (_, *values, source) in NETWORKS.items():
-        for name, value in zip(("top1", "macs", "parameters"), values, strict=True):
-            found[f"published.{key}.{name}"] = Number.of(value, (source,), str(value))
+    for key, value_of in COMMON.items():
+        values = {value_of(run.record) for run in runs}
+        shown = shared(runs, lambda run, value_of=value_of: value_of(run.record))
+        found[key] = Number.of(values.pop() if len(values) == 1 else shown, sources, shown)
     return found
 
 
@@ -191,50 +185,29 @@ def _network() -> dict[str, Number]:
         "num_classes": NetworkSpec().num_classes,
     }
     # Sizes stand in running text without thousands separators, as in the tables.
-    return {
-        f"network.{name}": Number.of(value, ("xnnlib.spec, Table 1",), str(value))
-        for name, value in values.items()
-    }
-
-
-MEASURES = ("macs", "coefficients")  # in the order of complexity.total
+    sources = ("xnnlib.spec, Table 1",)
+    return {f"network.{name}": Number.of(value, sources, str(value)) for name, value in values.items()}
 
 
 def _counted() -> dict[str, Number]:
+    """MACs and coefficients of the blocks, what B and C add, and where A has them, by level."""
     found: dict[str, Number] = {}
-    operations = {block: complexity.count(NetworkSpec(block)) for block in BLOCKS}
-    totals = {block: complexity.total(operations[block]) for block in BLOCKS}
-    for block in BLOCKS:
-        for index, name in enumerate(MEASURES):
-            own, standard = totals[block][index], totals["standard"][index]
+    levels = NetworkSpec().levels()
+    for index, name in enumerate(("macs", "coefficients")):
+        for block in BLOCKS:
+            operations = complexity.count(NetworkSpec(block))
+            own = complexity.total(operations)[index]
+            standard = complexity.total(complexity.count(NetworkSpec()))[index]
             found[f"{name}.{block}"] = Number.of(own, COUNTED, millions(own))
             found[f"{name}.{block}.exact"] = Number.of(own, COUNTED)
             for kind in complexity.KINDS:
-                value = complexity.total(operations[block], (kind,))[index]
-                if value:
+                if value := complexity.total(operations, (kind,))[index]:
                     found[f"{name}.{block}.{kind}"] = Number.of(value, COUNTED, millions(value))
-            if block != "standard":
-                ratio, extra = own / standard, 100 * (own / standard - 1)
-                found[f"{block}.{name}_ratio"] = Number.of(ratio, COUNTED, f"{ratio:.2f}")
-                found[f"{block}.{name}_extra"] = Number.of(own - standard, COUNTED, millions(own - standard))
-                found[f"{block}.{name}_extra_percent"] = Number.of(extra, COUNTED, f"{extra:.1f}")
-    return found
-
-
-def _shares() -> dict[str, Number]:
-    """Where block A's cost is, in percent of all, by the parts of Figure 1."""
-    spec = NetworkSpec()
-    operations, places = complexity.count(spec), parts(spec)
-    groups = {one: (one,) for one in PARTS} | {
-        "levels_1_3": PARTS[1:4],
-        "head": PARTS[-2:],
-    }
-    found = {}
-    for index, name in enumerate(MEASURES):
-        whole = complexity.total(operations)[index]
-        for group, members in groups.items():
-            chosen = [item for item in operations if places[item.stage] in members]
-            percent = 100 * complexity.total(chosen)[index] / whole
-            shown = f"{percent:.1f}" if percent >= 0.1 else f"{percent:.2g}"
-            found[f"{name}.{group}_share"] = Number.of(percent, COUNTED, shown)
+            ratio, extra = own / standard, 100 * (own / standard - 1)
+            found[f"{block}.{name}_ratio"] = Number.of(ratio, COUNTED, f"{ratio:.2f}")
+            found[f"{block}.{name}_extra_percent"] = Number.of(extra, COUNTED, f"{extra:.1f}")
+        for group, members in {"level_5": {5}, "levels_1_3": {1, 2, 3}}.items():
+            chosen = [item for item in complexity.count(NetworkSpec()) if levels[item.stage] in members]
+            percent = 100 * complexity.total(chosen)[index] / found[f"{name}.standard"].value
+            found[f"{name}.{group}_share"] = Number.of(percent, COUNTED, f"{percent:.1f}")
     return found

@@ -13,8 +13,8 @@ from xnnlib.data import shapes
 from xnnlib.errors import UserError
 from xnnlib.records import Run
 from xnnlib.report.estimates import estimate
-from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, new_figure, styled
-from xnnlib.report.summary import by_block, letter
+from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
+from xnnlib.report.summary import by_block, letter, top1_by_seed
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
 
 # The two panels: the columns of epochs.csv in validation and in training, and the axis.
@@ -22,6 +22,7 @@ PANELS = (("val_top1", "train_top1", "Top-1 accuracy (%)"), ("val_loss", "train_
 MARKS = 6  # markers along a line, staggered between blocks so that none hides another
 DASHED = {"linestyle": (0, (4, 2)), "linewidth": 0.9, "markersize": 3, "markerfacecolor": "white"}
 THIN = {"linewidth": 0.5, "alpha": 0.6}
+GREY = "#444444"
 # The profile that shows that everything works, on images that are no result.
 DEMONSTRATION = "quick"
 
@@ -31,23 +32,20 @@ def curves(runs: Sequence[Run]) -> dict:
 
     Raises UserError if the seeds of a block have not all run the same epochs.
     """
-    data = {
-        "profiles": sorted({run.record["profile"] for run in runs}),
-        "classes": max(run.record["dataset"]["num_classes"] for run in runs),
-        "blocks": {},
-    }
+    blocks = {}
     for block, group in by_block(runs).items():
         epochs = group[0].epochs["epoch"]
-        for run in group[1:]:
-            if run.epochs["epoch"] != epochs:
-                raise UserError(
-                    f"{run.path} has other epochs than {group[0].path}; train both to the same end."
-                )
+        for run in (run for run in group if run.epochs["epoch"] != epochs):
+            raise UserError(f"{run.path} has other epochs than {group[0].path}; train both to the same end.")
         columns = {column: [run.epochs[column] for run in group] for panel in PANELS for column in panel[:2]}
-        data["blocks"][block] = {"epoch": epochs} | columns
-    seeds = max(len(series["val_top1"]) for series in data["blocks"].values())
-    data["lines"] = f"mean of {seeds} seeds; thin: each seed" if seeds > 1 else "one seed"
-    return data
+        blocks[block] = {"epoch": epochs} | columns
+    seeds = max(len(series["val_top1"]) for series in blocks.values())
+    return {
+        "profiles": sorted({run.record["profile"] for run in runs}),
+        "classes": max(run.record["dataset"]["num_classes"] for run in runs),
+        "blocks": blocks,
+        "lines": f"mean of {seeds} seeds; thin: each seed" if seeds > 1 else "one seed",
+    }
 
 
 @styled
@@ -57,32 +55,24 @@ def figure_5(runs: Sequence[Run]) -> PaperFigure:
     The demonstration profile is named inside the figure. Raises UserError as `curves` does.
     """
     data = curves(runs)
-    figure = new_figure(TEXT_WIDTH, 2.6, data)
+    figure, classes = PaperFigure(TEXT_WIDTH, 2.6, data), data["classes"]
     panels = figure.subplots(1, 2)
-    for axes, (validation, training, label) in zip(panels, PANELS, strict=True):
+    chances = ((100 / classes, "bottom", 2), (log(classes), "top", -2))
+    for axes, (*columns, label), (level, va, offset) in zip(panels, PANELS, chances, strict=True):
         for block, series in data["blocks"].items():
-            _draw_curves(axes, block, series, validation, training)
+            _draw_curves(axes, block, series, *columns)
         axes.set(xlabel="Epoch", ylabel=label)
         axes.grid(axis="y")
         axes.xaxis.get_major_locator().set_params(integer=True)
-    classes = data["classes"]
-    for axes, level, va in zip(panels, (100 / classes, log(classes)), ("bottom", "top"), strict=True):
         axes.axhline(level, color="#555555", linewidth=0.8, linestyle=":", label="chance", zorder=1)
-        axes.annotate(
-            f"chance, {classes} classes",
-            (1, level),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 2 if va == "bottom" else -2),
-            textcoords="offset points",
-            ha="right",
-            va=va,
-            color="#444444",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
-        )
+        place = {"xycoords": ("axes fraction", "data"), "xytext": (-2, offset), "textcoords": "offset points"}
+        card = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+        look = {"ha": "right", "va": va, "color": GREY, "bbox": card}
+        axes.annotate(f"chance, {classes} classes", (1, level), **place, **look)
     panels[0].set_ylim(0, None)
     handles = [_block_mark(block, label=BLOCK_TITLES[block], linestyle="-") for block in data["blocks"]]
-    handles.append(Line2D([], [], color="#444444", label=f"validation ({data['lines']})"))
-    handles.append(Line2D([], [], color="#444444", label="training", **DASHED))
+    handles.append(Line2D([], [], color=GREY, label=f"validation ({data['lines']})"))
+    handles.append(Line2D([], [], color=GREY, label="training", **DASHED))
     figure.legend(handles=handles, loc="upper center", ncols=3, columnspacing=1.5, handlelength=2.4)
     figure.subplots_adjust(left=0.065, right=0.99, bottom=0.155, top=0.83, wspace=0.17)
     if DEMONSTRATION in data["profiles"]:
@@ -99,42 +89,33 @@ def _draw_curves(axes: Axes, block: str, series: dict, validation: str, training
     for column, look in ((validation, marks), (training, marks | DASHED)):
         means = [mean(values) for values in zip(*series[column], strict=True)]
         axes.plot(epochs, means, color=color, label=f"{block} {column}", **look)
-    if len(series[validation]) > 1:
-        for values in series[validation]:
-            axes.plot(epochs, values, color=color, label=f"{block} {validation} seed", **THIN)
+    for values in series[validation] if len(series[validation]) > 1 else ():
+        axes.plot(epochs, values, color=color, label=f"{block} {validation} seed", **THIN)
 
 
 def _block_mark(block: str, **look) -> Line2D:
     return Line2D([], [], color=COLORS[block], marker=MARKERS[block], **look)
 
 
-COSTS = {"macs": "MACs of one image (millions)", "coefficients": "Coefficients (millions)"}
-
-
-def accuracy_costs(runs: Sequence[Run], latency: Mapping[str, float] | None = None) -> list[dict]:
-    """What Figure 6 draws: of each block its costs, in millions, and the top-1 of each seed, in percent.
-
-    `latency`, if given, maps blocks to milliseconds.
-    """
-    rows = []
-    for block, group in by_block(runs).items():
-        macs, coefficients = complexity.total(complexity.count(group[0].spec))
-        costs = {"macs": macs / 1e6, "coefficients": coefficients / 1e6}
-        if latency is not None:
-            costs["latency"] = latency[block]
-        rows.append({"block": block, "top1": [run.record["last"]["top1"] for run in group]} | costs)
-    return rows
-
-
 @styled
 def figure_6(runs: Sequence[Run], latency: Mapping[str, float] | None = None) -> PaperFigure:
-    """Top-1 against MACs, coefficients and, where it is given, the latency of one image in milliseconds.
+    """Top-1 against MACs, coefficients and, by block where it is given, the latency in milliseconds.
 
     Each seed is a small mark, their mean a large one with its 95 % interval.
     """
-    rows = accuracy_costs(runs, latency)
-    labels = COSTS | ({"latency": "Latency of one image (ms)"} if latency is not None else {})
-    figure = new_figure(TEXT_WIDTH, 2.3, rows)
+    labels = {"macs": "MACs of one image (millions)", "coefficients": "Coefficients (millions)"}
+    labels |= {"latency": "Latency of one image (ms)"} if latency else {}
+    rows = []
+    for block, group in by_block(runs).items():
+        macs, coefficients = complexity.total(complexity.count(group[0].spec))
+        costs = {
+            "macs": macs / 1e6,
+            "coefficients": coefficients / 1e6,
+            "latency": (latency or {}).get(block),
+        }
+        costs = {name: costs[name] for name in labels}
+        rows.append({"block": block, "top1": list(top1_by_seed(group).values())} | costs)
+    figure = PaperFigure(TEXT_WIDTH, 2.3, rows)
     panels = figure.subplots(1, len(labels), sharey=True)
     for axes, (cost, label) in zip(panels, labels.items(), strict=True):
         largest = max(row[cost] for row in rows)
@@ -172,7 +153,7 @@ def shapes_sheet(num_classes: int = 10, per_class: int = 7, size: int = 32, seed
     digest = hashlib.sha256(sheet.tobytes()).hexdigest()
     left = 0.62
     height = (COLUMN_WIDTH - left) * sheet.shape[0] / sheet.shape[1]
-    figure = new_figure(COLUMN_WIDTH, height, {"names": names, "pixels": digest})
+    figure = PaperFigure(COLUMN_WIDTH, height, {"names": names, "pixels": digest})
     axes = figure.add_axes((left / COLUMN_WIDTH, 0, 1 - left / COLUMN_WIDTH, 1))
     # "none" stores the pixels as they are; anything else would resample them to the figure's grid.
     axes.imshow(sheet, interpolation="none", aspect="auto")

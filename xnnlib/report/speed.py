@@ -1,20 +1,14 @@
 """What `benchmarks/benchmark.py` measured: one JSON file a device; its table and numbers."""
 
+from itertools import permutations
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    computed_field,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError
 
-from xnnlib.errors import UserError
+from xnnlib.errors import UserError, explain
+from xnnlib.report.estimates import Estimate
 from xnnlib.report.numbers import Number
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
@@ -34,24 +28,10 @@ VARIANT_TITLES = {
 Rounds = list[PositiveFloat]
 
 
-class Spread(NamedTuple):
-    """Median and quartiles over the rounds."""
-
-    median: float
-    lower: float
-    upper: float
-
-    @classmethod
-    def of(cls, values: list[float]) -> "Spread":
-        lower, _, upper = quantiles(values, method="inclusive") if len(values) > 1 else values * 3
-        return cls(median(values), lower, upper)
-
-    def __str__(self) -> str:
-        return f"{_text(self.median)} ({self.quartiles})"
-
-    @property
-    def quartiles(self) -> str:
-        return f"{_text(self.lower)}{DASH}{_text(self.upper)}"
+def spread(rounds: Rounds) -> Estimate:
+    """The median over the rounds, with the quartiles as interval."""
+    lower, _, upper = quantiles(rounds, method="inclusive") if len(rounds) > 1 else rounds * 3
+    return Estimate(median(rounds), (lower, upper))
 
 
 class Entry(BaseModel):
@@ -70,11 +50,6 @@ class Entry(BaseModel):
     latency: dict[PositiveInt, Rounds] = {}
     peak_bytes: PositiveInt | None = None
 
-    @computed_field  # for who reads the file
-    @property
-    def images_per_second(self) -> dict[int, Spread]:
-        return {threads: Spread.of(rates) for threads, rates in self.training.items()}
-
 
 class Benchmark(BaseModel):
     """One device's file. `matmul`: MACs/s of one large matrix product by threads, the bound on all others."""
@@ -88,15 +63,6 @@ class Benchmark(BaseModel):
     matmul: dict[PositiveInt, Rounds] = Field(min_length=1)
     entries: list[Entry] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def same_rounds(self) -> "Benchmark":
-        lists = [*self.matmul.values()]
-        for entry in self.entries:
-            lists += [*entry.training.values(), *entry.latency.values()]
-        if len({len(values) for values in lists}) > 1:
-            raise ValueError("its entries have different numbers of rounds")
-        return self
-
     @property
     def title(self) -> str:
         rounds = len(self.matmul[min(self.matmul)])
@@ -108,16 +74,21 @@ class Benchmark(BaseModel):
         pairs = zip(entry.training[threads], self.matmul[threads], strict=True)
         return median(100 * 3 * entry.macs * rate / bound for rate, bound in pairs)
 
-    def ratios(self, threads: int) -> dict[str, Spread]:
-        """Images/s in training, round by round: block over block, and the project over its baselines."""
-        rates = {(e.network, e.variant): e.training[threads] for e in self.entries if threads in e.training}
-        pairs = {f"{a}.over_{b}": ((a, "project"), (b, "project")) for a in BLOCKS for b in BLOCKS if a != b}
-        pairs |= {f"{a}.over_{v}": ((a, "project"), (a, v)) for a in BLOCKS for v in ("timm", "plain")}
-        return {
-            name: Spread.of([rate / base for rate, base in zip(rates[over], rates[under], strict=True)])
-            for name, (over, under) in pairs.items()
-            if over in rates and under in rates
-        }
+    def measured(self) -> dict[str, Estimate]:
+        """What the text may name, at the fewest threads; of two blocks' images/s the rounds' ratios."""
+        threads, found, rates = min(self.matmul), {}, {}
+        for entry in self.entries:
+            name = entry.network if entry.variant == "project" else f"{entry.network}.{entry.variant}"
+            if threads in entry.training:
+                rates[name] = found[f"{name}.images_per_second"] = entry.training[threads]
+            for images, seconds in entry.latency.items():
+                found[f"{name}.milliseconds_{images}"] = [1000 * value for value in seconds]
+            if entry.peak_bytes:
+                found[f"{name}.megabytes"] = [entry.peak_bytes / 1e6]
+        for block, base in permutations([block for block in BLOCKS if block in rates], 2):
+            pairs = zip(rates[block], rates[base], strict=True)
+            found[f"{block}.over_{base}"] = [rate / other for rate, other in pairs]
+        return {name: spread(rounds) for name, rounds in found.items()}
 
 
 def load_benchmarks(folder: Path) -> list[Benchmark]:
@@ -127,8 +98,7 @@ def load_benchmarks(folder: Path) -> list[Benchmark]:
         try:
             found.append(Benchmark.model_validate_json(path.read_bytes()))
         except ValidationError as error:
-            first = error.errors()[0]
-            problem = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+            problem = explain(error).rstrip(".")
             raise UserError(f"{path} is damaged ({problem}); delete it and run: make benchmark") from None
     return sorted(found, key=lambda benchmark: benchmark.started)
 
@@ -139,52 +109,42 @@ def speed_table(benchmarks: list[Benchmark]) -> Table:
     columns += ("1 image (ms)", "32 images (ms)", "Memory (MB)")
     rows = []
     for found in benchmarks:
-        rows += [found.title, *(_cells(found, entry) for entry in found.entries)]
+        rows.append(found.title)
+        for entry in found.entries:
+            most = max(entry.training, default=1)
+            rows.append(
+                (
+                    NETWORK_TITLES[entry.network],
+                    VARIANT_TITLES[entry.variant],
+                    _cell(entry.training.get(1)),
+                    _cell(entry.training[most] if most > 1 else None),
+                    _text(found.bound_share(entry)) if entry.training else DASH,
+                    *(_cell(entry.latency.get(images), 1000) for images in (1, 32)),
+                    f"{entry.peak_bytes / 1e6:,.0f}" if entry.peak_bytes else DASH,
+                )
+            )
     return Table(columns, "llrrrrrr", tuple(rows))
 
 
-def _cells(found: Benchmark, entry: Entry) -> tuple[str, ...]:
-    rates = entry.images_per_second
-    one = rates.get(1)
-    every = rates.get(max(rates)) if rates.keys() - {1} else None
-    latencies = [entry.latency.get(images) for images in (1, 32)]
-    return (
-        NETWORK_TITLES[entry.network],
-        VARIANT_TITLES[entry.variant],
-        *(str(spread) if spread else DASH for spread in (one, every)),
-        _text(found.bound_share(entry)) if rates else DASH,
-        *(str(Spread.of([1000 * s for s in seconds])) if seconds else DASH for seconds in latencies),
-        f"{entry.peak_bytes / 1e6:,.0f}" if entry.peak_bytes else DASH,
-    )
+def _cell(rounds: Rounds | None, factor: float = 1) -> str:
+    if rounds is None:
+        return DASH
+    value, interval = spread([factor * value for value in rounds])
+    return f"{_text(value)} ({DASH.join(map(_text, interval))})"
 
 
 def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
     """Numbers of the newest file of each type of device, `speed.cpu.` or `speed.cuda.` before each name.
 
-    `<block>.images_per_second`, `.milliseconds_<images>`, `.megabytes` and the ratios, at the fewest threads:
-    median over the rounds, and as interval the quartiles, which `<name>.quartiles` shows.
+    Each is the median over the rounds, with the quartiles as interval.
     """
     found = {}
     for benchmark in benchmarks:
-        kind, threads = f"speed.{benchmark.device['type']}", min(benchmark.matmul)
+        kind, device = f"speed.{benchmark.device['type']}", str(benchmark.device["name"])
         sources = (f"benchmarks/results, {benchmark.title}, commit {benchmark.commit[:10]}",)
-        spreads = benchmark.ratios(threads) | {
-            f"{entry.network}.images_per_second": entry.images_per_second[threads]
-            for entry in benchmark.entries
-            if entry.variant == "project" and threads in entry.training
-        }
-        for entry in benchmark.entries:
-            name = entry.network if entry.variant == "project" else f"{entry.network}.{entry.variant}"
-            for images, seconds in entry.latency.items():
-                spreads[f"{name}.milliseconds_{images}"] = Spread.of([1000 * value for value in seconds])
-            if entry.peak_bytes:
-                spreads[f"{name}.megabytes"] = Spread.of([entry.peak_bytes / 1e6])
-        device = str(benchmark.device["name"])
-        found[f"{kind}.device"] = Number(device, None, device, sources)
-        for name, spread in spreads.items():
-            quartiles = (spread.lower, spread.upper)
-            found[f"{kind}.{name}"] = Number(spread.median, quartiles, _text(spread.median), sources)
-            found[f"{kind}.{name}.quartiles"] = Number(spread.quartiles, None, spread.quartiles, sources)
+        found[f"{kind}.device"] = Number.of(device, sources)
+        for name, value in benchmark.measured().items():
+            found[f"{kind}.{name}"] = Number(*value, _text(value.value), sources)
     return found
 
 

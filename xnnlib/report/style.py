@@ -27,10 +27,18 @@ COLORS = {"standard": "#0072B2", "se": "#D55E00", "se_cond": "#009E73"}
 MARKERS = {"standard": "o", "se": "s", "se_cond": "^"}
 
 
-class PaperFigure(Figure):
-    """A figure that knows the digest of the data it shows."""
+def applied() -> AbstractContextManager:
+    """The paper's style while the context lasts, over matplotlib's defaults whatever the user set."""
+    return matplotlib.style.context(["default", STYLE_FILE])
 
-    data_digest = ""
+
+class PaperFigure(Figure):
+    """A figure of a size in inches that knows the digest of the data it shows, which JSON can write."""
+
+    def __init__(self, width: float, height: float, data: object):
+        super().__init__(figsize=(width, height))
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+        self.data_digest = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     def _repr_png_(self) -> bytes:
         # What a notebook shows, without a date or a version, so that it is the same in every run.
@@ -38,24 +46,6 @@ class PaperFigure(Figure):
         with applied():
             self.savefig(image, format="png", dpi=120, metadata={"Software": None})
         return image.getvalue()
-
-
-def applied() -> AbstractContextManager:
-    """The paper's style while the context lasts, over matplotlib's defaults whatever the user set."""
-    return matplotlib.style.context(["default", STYLE_FILE])
-
-
-def new_figure(width: float, height: float, data: object) -> PaperFigure:
-    """An empty figure of that size in inches that shows `data`, which JSON can write."""
-    figure = PaperFigure(figsize=(width, height))
-    figure.data_digest = digest(data)
-    return figure
-
-
-def digest(data: object) -> str:
-    """A digest of what a figure shows, which JSON can write."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def save(figure: PaperFigure, figures_dir: str | os.PathLike, name: str) -> tuple[Path, Path]:
@@ -69,11 +59,10 @@ def save(figure: PaperFigure, figures_dir: str | os.PathLike, name: str) -> tupl
         "pdf": common | {"Keywords": figure.data_digest, "Producer": "matplotlib", "CreationDate": None},
     }
     paths = []
-    with applied():
-        for kind, values in metadata.items():
-            path = Path(figures_dir) / f"{name}.{kind}"
-            write_atomically(path, partial(figure.savefig, format=kind, metadata=values))
-            paths.append(path)
+    for kind, values in metadata.items():
+        paths.append(Path(figures_dir) / f"{name}.{kind}")
+        with applied():
+            write_atomically(paths[-1], partial(figure.savefig, format=kind, metadata=values))
     return tuple(paths)
 
 

@@ -1,7 +1,7 @@
-"""Tables 1 to 4, the costs of the three blocks and the comparisons between them, as final text."""
+"""Tables 1 to 4 and the costs of the three blocks, as final text."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from statistics import mean
@@ -9,8 +9,7 @@ from statistics import mean
 from xnnlib import complexity
 from xnnlib.records import Run
 from xnnlib.report.estimates import estimate, size, text
-from xnnlib.report.published import NETWORKS
-from xnnlib.report.summary import by_block, letter, seeds, shared, top1_by_seed, top1_digits
+from xnnlib.report.summary import by_block, shared, top1_by_seed, top1_digits
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage, recipe_for
 
 
@@ -18,65 +17,46 @@ from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage, recipe_for
 class Table:
     """Cells of final text; `align` has one of "l" and "r" for each column.
 
-    A row that is a text is a heading of those below it; `heads`, if given, are titles over neighbouring
-    columns, each with how many it spans. Prints as aligned text, shows as HTML in a notebook.
+    A row that is a text is a heading of those below it. Prints as aligned text, shows as HTML in a notebook.
     """
 
     columns: tuple[str, ...]
     align: str
     rows: tuple[tuple[str, ...] | str, ...]
-    heads: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self):
-        widths = {len(self.columns), len(self.align), *map(len, self._rows_of_cells())}
-        if self.heads:
-            widths.add(sum(span for _, span in self.heads))
+        widths = {len(self.align), *(len(row) for row in self._lines() if not isinstance(row, str))}
         if len(widths) != 1:
             raise ValueError(f"columns, alignment and rows of a table differ in length: {sorted(widths)}")
 
-    def _rows_of_cells(self) -> list[tuple[str, ...]]:
-        return [row for row in self.rows if not isinstance(row, str)]
+    def _lines(self) -> tuple[tuple[str, ...] | str, ...]:
+        return (self.columns, *self.rows)
 
     def __repr__(self) -> str:
-        lines = (self.columns, *self._rows_of_cells())
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        # A title that is wider than its columns widens the last of them.
-        heads, start = [], 0
-        for title, span in self.heads:
-            spanned = sum(widths[start : start + span]) + 2 * (span - 1)
-            widths[start + span - 1] += max(0, len(title) - spanned)
-            heads.append(title.ljust(max(len(title), spanned)))
-            start += span
-        lines = [
-            self._line(row, widths) for row in (self.columns, tuple("-" * w for w in widths), *self.rows)
-        ]
-        return "\n".join(["  ".join(heads).rstrip(), *lines] if heads else lines)
+        cells = [line for line in self._lines() if not isinstance(line, str)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
 
-    def _line(self, cells: tuple[str, ...] | str, widths: list[int]) -> str:
-        if isinstance(cells, str):
-            return cells
-        padded = (
-            cell.rjust(width) if align == "r" else cell.ljust(width)
-            for cell, width, align in zip(cells, widths, self.align, strict=True)
-        )
-        return "  ".join(padded).rstrip()
+        def line(row: tuple[str, ...] | str) -> str:
+            if isinstance(row, str):
+                return row
+            columns = zip(row, self.align, widths, strict=True)
+            cells = (cell.rjust(n) if align == "r" else cell.ljust(n) for cell, align, n in columns)
+            return "  ".join(cells).rstrip()
+
+        return "\n".join(map(line, (self.columns, tuple("-" * n for n in widths), *self.rows)))
 
     def _repr_html_(self) -> str:
-        sides = ["right" if align == "r" else "left" for align in self.align]
+        def cell(tag: str, content: str, align: str = "l", span: int = 1) -> str:
+            side = "right" if align == "r" else "left"
+            return f'<{tag} colspan="{span}" style="text-align: {side}">{escape(content)}</{tag}>'
 
-        def cell(tag: str, content: str, side: str, span: int = 1) -> str:
-            spanning = f' colspan="{span}"' if span > 1 else ""
-            return f'<{tag}{spanning} style="text-align: {side}">{escape(content)}</{tag}>'
+        def line(tag: str, row: tuple[str, ...] | str) -> str:
+            if isinstance(row, str):
+                return f"<tr>{cell(tag, row, span=len(self.align))}</tr>"
+            return f"<tr>{''.join(cell(tag, *pair) for pair in zip(row, self.align, strict=True))}</tr>"
 
-        def line(tag: str, cells: tuple[str, ...] | str) -> str:
-            if isinstance(cells, str):
-                return f"<tr>{cell(tag, cells, 'left', len(sides))}</tr>"
-            return f"<tr>{''.join(cell(tag, *pair) for pair in zip(cells, sides, strict=True))}</tr>"
-
-        heads = "".join(cell("th", title, "center", span) for title, span in self.heads)
-        header = (f"<tr>{heads}</tr>" if heads else "") + line("th", self.columns)
         body = "".join(line("td", row) for row in self.rows)
-        return f"<table><thead>{header}</thead><tbody>{body}</tbody></table>"
+        return f"<table><thead>{line('th', self.columns)}</thead><tbody>{body}</tbody></table>"
 
 
 def table_1(spec: NetworkSpec) -> Table:
@@ -124,33 +104,30 @@ TITLES = {
 # What switches these off: where neither side uses one, it is no part of the routine.
 OFF = {"label_smoothing": "0", "routing_learning_rate": "1"}
 
+# What no recipe says: of the paper's runs, and of the course's.
+FIXED = (
+    ("Optimiser", "stochastic gradient descent", "stochastic gradient descent"),
+    ("Loss", "cross entropy", "cross entropy"),
+    ("Augmentation", "random resized crop, horizontal flip", "random resized crop, horizontal flip"),
+    ("Normalisation", "ImageNet mean and standard deviation", "ImageNet mean and standard deviation"),
+    ("Initial filters", "normal, variance 2 / fan-out", "not published"),
+    ("Initial weights of the classifier", "normal, standard deviation 0.01", "not published"),
+)
+
 
 def table_2(runs: Sequence[Run]) -> Table:
     """Every hyper-parameter of the runs and of the course's routine; where blocks differ, a cell says how."""
     course = {block: asdict(recipe_for("reference", block)) for block in by_block(runs)}
     present = runs[0].record["recipe"]
-    fields = [field for field in TITLES if field in present]
-    fields += [field for field in present if field not in TITLES and field != "name"]
     rows = []
-    for field in fields:
+    for field in (field for field in (TITLES | present) if field in present and field != "name"):
         title = TITLES.get(field, field.replace("_", " ").capitalize())
         ours = shared(runs, lambda run, field=field: run.record["recipe"][field])
         theirs = shared(runs, lambda run, field=field: course[run.record["block"]][field])
         if not ours == theirs == OFF.get(field):
             rows.append((title, ours, theirs))
-    same = {
-        "Optimiser": "stochastic gradient descent",
-        "Loss": "cross entropy",
-        "Augmentation": "random resized crop, horizontal flip",
-        "Normalisation": "ImageNet mean and standard deviation",
-    }
-    rows += [(title, value, value) for title, value in same.items()]
-    rows += [
-        ("Initial filters", "normal, variance 2 / fan-out", "not published"),
-        ("Initial weights of the classifier", "normal, standard deviation 0.01", "not published"),
-        ("Seeds", seeds(runs), "one run"),
-    ]
-    return Table(("Hyper-parameter", "Paper", "Course"), "lll", tuple(rows))
+    seeds = ", ".join(str(seed) for seed in sorted({run.record["seed"] for run in runs}))
+    return Table(("Hyper-parameter", "Paper", "Course"), "lll", (*rows, *FIXED, ("Seeds", seeds, "one run")))
 
 
 def table_3(runs: Sequence[Run]) -> Table:
@@ -158,18 +135,11 @@ def table_3(runs: Sequence[Run]) -> Table:
     groups, digits = by_block(runs), top1_digits(runs)
     seconds = {block: mean(run.record["train_seconds"] for run in group) for block, group in groups.items()}
     unit, divisor = ("h", 3600) if max(seconds.values()) > 2 * 3600 else ("min", 60)
-    rows = tuple(
-        (
-            BLOCK_TITLES[block],
-            f"{seconds[block] / divisor:,.1f}",
-            text(estimate(list(top1_by_seed(group).values())), digits),
-        )
-        for block, group in groups.items()
-    )
-    return Table(("Block", f"Training time ({unit})", "Top-1, last epoch (%)"), "lrr", rows)
-
-
-LETTERS = tuple(letter(block) for block in BLOCKS)
+    rows = []
+    for block, group in groups.items():
+        top1 = text(estimate(list(top1_by_seed(group).values())), digits)
+        rows.append((BLOCK_TITLES[block], f"{seconds[block] / divisor:,.1f}", top1))
+    return Table(("Block", f"Training time ({unit})", "Top-1, last epoch (%)"), "lrr", tuple(rows))
 
 
 def table_4(num_classes: int = 100) -> Table:
@@ -177,36 +147,35 @@ def table_4(num_classes: int = 100) -> Table:
     specs = [NetworkSpec(block, num_classes) for block in BLOCKS]
     counted = [complexity.count(spec) for spec in specs]
 
-    def cells(chosen: list[list[complexity.Operation]]) -> list[str]:
-        totals = [complexity.total(operations) for operations in chosen]
-        macs = [f"{total[0] / 1e6:,.2f}" for total in totals]
-        return macs + [f"{total[1] / 1e3:,.1f}" for total in totals]
+    def cells(stages: Container[int]) -> list[str]:
+        totals = [complexity.total(item for item in items if item.stage in stages) for items in counted]
+        return [f"{macs / 1e6:,.2f}" for macs, _ in totals] + [f"{held / 1e3:,.1f}" for _, held in totals]
 
-    rows = []
-    for index, stage in enumerate(specs[0].stages):
-        own = [[item for item in operations if item.stage == index] for operations in counted]
-        rows.append((str(stage.repeat), stage_input(stage), stage_operation(stage), *cells(own)))
-    rows.append(("", "", "Total", *cells(counted)))
-    heads = (("", 3), ("MACs (millions)", 3), ("Coefficients (thousands)", 3))
-    return Table(("Repeat", "Input", "Operation", *LETTERS, *LETTERS), "rllrrrrrr", tuple(rows), heads)
+    rows = [
+        (str(stage.repeat), stage_input(stage), stage_operation(stage), *cells({index}))
+        for index, stage in enumerate(specs[0].stages)
+    ]
+    rows.append(("", "", "Total", *cells(range(len(rows)))))
+    columns = ("Repeat", "Input", "Operation", "MACs (M): A", "B", "C", "Coefficients (k): A", "B", "C")
+    return Table(columns, "rllrrrrrr", tuple(rows))
 
 
 def operation_table(spec: NetworkSpec) -> Table:
     """MACs and filter coefficients of every single operation, of one repeat and of all, and the totals."""
-    columns = ("Input", "Operation", "Repeat", "MACs", "Coefficients", "MACs", "Coefficients")
-    rows = []
+    columns = ("Input", "Operation", "Repeat", "MACs of one", "Coefficients of one", "MACs of all")
+    columns += ("Coefficients of all",)
+    rows, shown = [], None
     operations = complexity.count(spec)
-    for index, stage in enumerate(spec.stages):
-        shown = stage_input(stage)
-        for operation in (operation for operation in operations if operation.stage == index):
-            macs, coefficients, repeat = operation.macs, operation.coefficients, operation.repeat
-            counts = (repeat, macs, coefficients, repeat * macs, repeat * coefficients)
-            # `1x1 conv 16 -> 64` with the signs of print.
-            description = re.sub(r"(?<=\d)x(?=\d)", "×", operation.description).replace("->", "→")
-            rows.append((shown, description, *(f"{count:,}" for count in counts)))
-            shown = ""
+    for item in operations:
+        # A row of Table 1 has its input at its first operation.
+        place = "" if item.stage == shown else stage_input(spec.stages[item.stage])
+        shown = item.stage
+        # `1x1 conv 16 -> 64` with the signs of print.
+        description = re.sub(r"(?<=\d)x(?=\d)", "×", item.description).replace("->", "→")
+        counts = (item.macs, item.coefficients, item.repeat * item.macs, item.repeat * item.coefficients)
+        rows.append((place, description, str(item.repeat), *(f"{count:,}" for count in counts)))
     rows.append(("Total", *[""] * 4, *(f"{count:,}" for count in complexity.total(operations))))
-    return Table(columns, "llrrrrr", tuple(rows), (("", 3), ("One repeat", 2), ("All repeats", 2)))
+    return Table(columns, "llrrrrr", tuple(rows))
 
 
 KIND_TITLES = {
@@ -222,21 +191,18 @@ def cost_table(num_classes: int = 100) -> Table:
     """The totals of A, B and C beside each other in millions, one line for each kind of operation."""
     counted = [complexity.count(NetworkSpec(block, num_classes)) for block in BLOCKS]
 
-    def cells(kinds: tuple[str, ...]) -> list[str]:
-        totals = [complexity.total(operations, kinds) for operations in counted]
-        return [f"{total[i] / 1e6:,.2f}" if total[i] else "" for i in (0, 1) for total in totals]
+    def totals(kinds: Iterable[str] = complexity.KINDS) -> list[int]:
+        pairs = [complexity.total(operations, kinds) for operations in counted]
+        return [pair[index] for index in (0, 1) for pair in pairs]
 
-    rows = [(title, *cells((kind,))) for kind, title in KIND_TITLES.items()]
-    rows.append(("Total", *cells(complexity.KINDS)))
-    totals = [complexity.total(operations) for operations in counted]
-    ratios = [f"{total[i] / totals[0][i]:.2f}" for i in (0, 1) for total in totals]
+    rows = [
+        (title, *(f"{count / 1e6:,.2f}" if count else "" for count in totals((kind,))))
+        for kind, title in KIND_TITLES.items()
+    ]
+    whole = totals()
+    rows.append(("Total", *(f"{count / 1e6:,.2f}" for count in whole)))
+    standards = [whole[0]] * len(BLOCKS) + [whole[len(BLOCKS)]] * len(BLOCKS)
+    ratios = (f"{count / standard:.2f}" for count, standard in zip(whole, standards, strict=True))
     rows.append(("Total, relative to A", *ratios))
-    heads = (("", 1), ("MACs (millions)", 3), ("Coefficients (millions)", 3))
-    return Table(("", *LETTERS, *LETTERS), "lrrrrrr", tuple(rows), heads)
-
-
-def published_table() -> Table:
-    """What others published on ImageNet: accuracy and cost of the networks that the blocks are from."""
-    rows = tuple((title, *map(str, values)) for title, *values, _ in NETWORKS.values())
-    columns = ("Network", "Top-1 (%)", "MACs (millions)", "Parameters (millions)")
-    return Table(columns, "lrrr", rows)
+    columns = ("", "MACs (M): A", "B", "C", "Coefficients (M): A", "B", "C")
+    return Table(columns, "lrrrrrr", tuple(rows))

@@ -1,6 +1,7 @@
-"""What a module does, operation by operation, seen by running it, and the boxes that show it."""
+"""What a module does, operation by operation, seen by running it."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from xnnlib.model import CondConv2d, SqueezeExcite
-from xnnlib.report.canvas import LEARNED, NONLINEARITY, PLAIN
 
 # torch's functions by the name of their operation.
 OPERATIONS = {
@@ -19,17 +19,18 @@ OPERATIONS = {
     "relu": "ReLU",
     "sigmoid": "Sigmoid",
     "adaptive_avg_pool2d": "global average pool",
-    "mean": "global average pool",
     "sum": "global average pool",
     "mul": "scale",
     "add": "add",
     "matmul": "mix",
-    "__matmul__": "mix",
 }
-# With a number for the other operand these only rescale, as in a mean made of a sum.
-SCALINGS = {"mul", "div", "__truediv__", "true_divide"}
 # Operations that only look at a tensor or lay it out anew: nothing to draw.
 SILENT = {"__get__", "__getitem__", "view", "reshape", "flatten", "permute", "transpose", "to"}
+# Modules that Figure 2 draws as one box each; Figures 3 and 4 open them.
+GATE, CONDITIONAL = "squeeze and excite", "cond. conv"
+OPAQUE = {SqueezeExcite: GATE, CondConv2d: CONDITIONAL}
+# Batch norm and nonlinearity, which belong to the operation before them.
+ATTACHED = ("batch norm", "ReLU", "Sigmoid")
 
 
 class Step(NamedTuple):
@@ -44,10 +45,34 @@ class Step(NamedTuple):
     filter_shape: tuple[int, ...] = ()
     bias: bool = False
 
+    def label(self, one_line: bool = False) -> str:
+        """What its box says: stacked, with F and S for a filter's size and stride, or in one line."""
+        lines = [self.name if one_line or self.filter_shape else self.name.replace(" ", "\n")]
+        if self.filter_shape:
+            _, inputs_per_filter, size, _ = self.filter_shape
+            depthwise = ["depthwise"] if inputs_per_filter == 1 else []
+            lines = ["F×F/S" if size > 1 and not one_line else f"{size}×{size}", *depthwise, *lines]
+        elif self.name == "linear":
+            lines = ["linear", "+ bias"] if self.bias else ["linear,", "no bias"]
+        return (" " if one_line else "\n").join(lines)
 
-# Modules that Figure 2 draws as one box each; Figures 3 and 4 open them.
-GATE, CONDITIONAL = "squeeze and excite", "cond. conv"
-OPAQUE = {SqueezeExcite: GATE, CondConv2d: CONDITIONAL}
+
+class Group(NamedTuple):
+    """An operation with the batch norm and the nonlinearity that follow it, and the shape they make."""
+
+    steps: list[Step]
+    shape: list[str]
+
+
+def groups(steps: Iterable[Step], symbols: dict[int, str]) -> list[Group]:
+    """The steps by operation; `symbols` names the sizes: a shape that has another size raises KeyError."""
+    found: list[list[Step]] = []
+    for step in steps:
+        if step.name in ATTACHED:
+            found[-1].append(step)
+        else:
+            found.append([step])
+    return [Group(group, [symbols[size] for size in group[-1].shape]) for group in found]
 
 
 def trace(module: nn.Module, shape: tuple[int, ...], opaque: dict[type, str] | None = None) -> list[Step]:
@@ -66,17 +91,13 @@ def trace(module: nn.Module, shape: tuple[int, ...], opaque: dict[type, str] | N
         filter_shape = tuple(getattr(inner, "filter_shape", ()))
         recorder.steps.append(Step(opaque[type(inner)], tuple(output.shape[1:]), filter_shape))
 
-    hooks = []
-    for inner in module.modules():
-        if type(inner) in (opaque or {}):
-            hooks += [inner.register_forward_pre_hook(enter), inner.register_forward_hook(leave)]
     images = torch.zeros(2, *shape)
-    try:
-        with torch.no_grad(), recorder:
-            module(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as stack, torch.no_grad():
+        for inner in (inner for inner in module.modules() if type(inner) in (opaque or {})):
+            stack.enter_context(inner.register_forward_pre_hook(enter))
+            stack.enter_context(inner.register_forward_hook(leave))
+        stack.enter_context(recorder)
+        module(images)
     return recorder.steps
 
 
@@ -91,7 +112,7 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
         name = func.__name__
-        rescales = name in SCALINGS and sum(isinstance(arg, Tensor) for arg in args) == 1
+        rescales = name == "div" and not isinstance(args[1], Tensor)  # a sum to a mean
         if self.inside or not isinstance(output, Tensor) or name in SILENT or rescales:
             return output
         if name not in OPERATIONS:
@@ -100,43 +121,3 @@ class _Recorder(TorchFunctionMode):
         bias = name == "linear" and args[2] is not None
         self.steps.append(Step(OPERATIONS[name], tuple(output.shape[1:]), filter_shape, bias))
         return output
-
-
-# The block that brought an operation gives it its colour.
-COMPONENTS = {GATE: "se", CONDITIONAL: "se_cond"}
-ROLES = {"batch norm": PLAIN, "global average pool": PLAIN, "ReLU": NONLINEARITY, "Sigmoid": NONLINEARITY}
-
-
-def box(step: Step, symbolic: bool = True) -> dict:
-    """How a step is drawn; `symbolic` writes F and S for a filter's size and stride."""
-    return {
-        "text": _text(step, symbolic),
-        "role": ROLES.get(step.name, LEARNED),
-        "component": COMPONENTS.get(step.name, ""),
-    }
-
-
-def groups(steps: Iterable[Step], symbols: dict[int, str]) -> list[dict]:
-    """Each operation with the batch norm and the nonlinearity that follow it, and the shape they make.
-
-    `symbols` names the sizes: a shape that has another size raises KeyError.
-    """
-    found: list[dict] = []
-    for step in steps:
-        if step.name in ("batch norm", "ReLU", "Sigmoid"):
-            found[-1]["boxes"].append(box(step))
-        else:
-            found.append({"boxes": [box(step)]})
-        found[-1]["shape"] = [symbols[size] for size in step.shape]
-    return found
-
-
-def _text(step: Step, symbolic: bool) -> str:
-    if step.filter_shape:
-        _, inputs_per_filter, size, _ = step.filter_shape
-        lines = ["F×F/S" if symbolic and size > 1 else f"{size}×{size}"]
-        lines += ["depthwise"] if inputs_per_filter == 1 else []
-        return "\n".join([*lines, step.name])
-    if step.name == "linear":
-        return "linear\n+ bias" if step.bias else "linear,\nno bias"
-    return step.name.replace(" ", "\n")

@@ -1,0 +1,170 @@
+"""What trained networks do inside, from results/<profile>/analysis.json (see xnnlib.analysis.analyse)."""
+
+import json
+from pathlib import Path
+from statistics import mean
+
+from pydantic import BaseModel, PositiveInt, ValidationError
+
+from xnnlib.errors import UserError, explain
+from xnnlib.report.estimates import Estimate, discordant_difference, text
+from xnnlib.report.numbers import Number
+from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, PaperFigure, styled
+from xnnlib.report.summary import digits_of, letter
+from xnnlib.report.tables import Table
+
+# Where block C routes, and how Figure 7 draws it.
+PARTS = {"expand": "first 1×1", "depthwise": "depthwise", "project": "last 1×1", "routing": "shared"}
+LINES = {"expand": ("o", "-"), "depthwise": ("s", "--"), "project": ("^", ":"), "routing": ("D", "-")}
+REPLACED = {
+    "routing_mean": "mean routing",
+    "routing_other": "another image's routing",
+    "gates_mean": "mean gates",
+    "gates_other": "another image's gates",
+    "folded": "mean routing, experts folded",
+}
+
+
+class _Analysis(BaseModel):
+    images: PositiveInt
+    without: dict[str, dict[str, dict[str, float]]]
+    modules: list[dict]
+    pairs: dict[str, dict[str, float]]
+    top1: dict[str, float]
+
+
+def load_analysis(results_dir: Path, profile: str) -> dict | None:
+    """What `analyse` found in a profile's networks, and `source`, its file; None if it was not run.
+
+    Raises UserError on a damaged file.
+    """
+    path = Path(results_dir, profile, "analysis.json")
+    if not path.exists():
+        return None
+    try:
+        _Analysis.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        why = explain(error).rstrip(".")
+        raise UserError(f"{path} is damaged ({why}); run notebooks/analysis.ipynb again.") from None
+    return json.loads(path.read_bytes()) | {"source": f"results/{profile}/analysis.json"}
+
+
+def _changes(analysis: dict) -> list[tuple[str, str, float, Estimate]]:
+    """Block, what was replaced, top-1 in percent then, and its change in points."""
+    found = [
+        (block, name, one["top1"], _difference(analysis, one))
+        for block, replaced in analysis["without"].items()
+        for name, one in replaced.items()
+    ]
+    if "folded" in analysis["top1"]:
+        change = _difference(analysis, analysis["pairs"]["folded-se_cond"])
+        found.append(("se_cond", "folded", analysis["top1"]["folded"], change))
+    return found
+
+
+def _difference(analysis: dict, pair: dict) -> Estimate:
+    return discordant_difference(pair["gained"], pair["lost"], analysis["images"])
+
+
+def _routings(analysis: dict, **where: object) -> list[dict]:
+    """The rows of block C's routings that have these values."""
+    rows = (row for row in analysis["modules"] if row["block"] == "se_cond" and row["part"] in PARTS)
+    return [row for row in rows if all(row[name] == value for name, value in where.items())]
+
+
+def _statistics(routings: list[dict]) -> dict[str, tuple[float, str]]:
+    """Means over routings, each with its text; shares in percent."""
+    similarities = [row["similarity"] for row in routings if "similarity" in row]  # not where one is shared
+    values = {
+        "sd": (mean(row["sd"] for row in routings), 3),
+        "saturated": (100 * mean(row["low"] + row["high"] for row in routings), 1),
+        "between": (100 * mean(row["between"] for row in routings), 1),
+        "similarity": (mean(similarities or [0.0]), 2),
+    }
+    return {name: (value, f"{value:.{digits}f}") for name, (value, digits) in values.items()}
+
+
+def inside_table(analysis: dict) -> Table:
+    """Top-1 of each block as trained and without its conditioning, the change with its 95 % interval."""
+    digits, rows = digits_of(analysis["images"]), []
+    for block in (name for name in analysis["top1"] if name != "folded"):
+        rows.append((letter(block), "as trained", f"{analysis['top1'][block]:.{digits}f}", ""))
+        for name, top1, change in (one[1:] for one in _changes(analysis) if one[0] == block):
+            rows.append(("", REPLACED[name], f"{top1:.{digits}f}", text(change, digits, signed=True)))
+    return Table(("Block", "Computed with", "Top-1 (%)", "Change (points)"), "llrr", tuple(rows))
+
+
+def routing_table(analysis: dict) -> Table:
+    """Means over block C's convolutions of a level and place in the block."""
+    rows = []
+    for level in sorted({row["level"] for row in _routings(analysis)}):
+        for part, title in PARTS.items():
+            if found := _routings(analysis, level=level, part=part):
+                rows.append((str(level), title, *(shown for _, shown in _statistics(found).values())))
+    columns = ("Level", "Convolution", "Standard deviation", "Saturated (%)", "Between classes (%)")
+    return Table((*columns, "Similarity of experts"), "llrrrr", tuple(rows))
+
+
+def inside_numbers(analysis: dict) -> dict[str, Number]:
+    """Numbers of a loaded analysis, such as `inside.se.gates_mean.change` and `inside.routing.sd_expand`.
+
+    Changes and pairs are in points of top-1 with the 95 % interval over images, shares in percent.
+    """
+    digits, sources, found = digits_of(analysis["images"]), (analysis["source"],), {}
+
+    def add(name: str, change: Estimate) -> None:
+        found[name] = Number(*change, text(change, digits, signed=True), sources)
+
+    for block, name, top1, change in _changes(analysis):
+        key = name if name == "folded" else f"{block}.{name}"
+        found[f"{key}.top1"] = Number.of(top1, sources, f"{top1:.{digits}f}")
+        if name != "folded":
+            add(f"{key}.change", change)
+    for pair, counts in analysis["pairs"].items():
+        name, base = pair.split("-")
+        add(f"pair.{name}.{base}", _difference(analysis, counts))
+        if name == "folded":
+            add(f"folded.change_over_{base}", _difference(analysis, counts))
+    if routings := _routings(analysis):
+        shown = {name: pair for name, pair in _statistics(routings).items() if name != "sd"}
+        for part in {row["part"] for row in routings}:
+            shown[f"sd_{part}"] = _statistics(_routings(analysis, part=part))["sd"]
+        found |= {f"routing.{name}": Number.of(value, sources, text) for name, (value, text) in shown.items()}
+    return {f"inside.{name}": number for name, number in found.items()}
+
+
+@styled
+def figure_7(analysis: dict) -> PaperFigure:
+    """How much the routing of C and the gates of B and C differ from image to image, block by block."""
+    levels = {_place(row): row["level"] for row in analysis["modules"]}
+    depths = {place: depth for depth, place in enumerate(sorted(levels), start=1)}
+    lines: dict[str, dict] = {}  # by title: the part of a block, and its standard deviation by depth
+    for row in analysis["modules"]:
+        title = PARTS.get(row["part"], letter(row["block"]))
+        line = lines.setdefault(title, {"block": row["block"], "part": row["part"], "sd": {}})
+        line["sd"][depths[_place(row)]] = row["sd"]
+    by_level: dict[int, list[int]] = {}
+    for place, depth in depths.items():
+        by_level.setdefault(levels[place], []).append(depth)
+    figure = PaperFigure(COLUMN_WIDTH, 3.0, [lines, by_level])
+    routing, gates = figure.subplots(2, 1, sharex=True)
+    for title, line in lines.items():
+        axes = routing if line["part"] in PARTS else gates
+        marker, style = LINES.get(line["part"], (MARKERS[line["block"]], "-"))
+        look = {"color": COLORS[line["block"]], "marker": marker, "linestyle": style, "linewidth": 1}
+        axes.plot(list(line["sd"]), list(line["sd"].values()), label=title, **look)
+    for axes, label in ((routing, "SD of the routing"), (gates, "SD of the gates")):
+        axes.set(ylabel=label, ylim=(0, None))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=3, columnspacing=1, handlelength=2)
+        for members in list(by_level.values())[1:]:
+            axes.axvline(members[0] - 0.5, color="#d9d9d9", linewidth=0.8, zorder=0)
+    gates.set_xticks([mean(members) for members in by_level.values()], [str(level) for level in by_level])
+    gates.set_xlabel("Block, by level")
+    figure.subplots_adjust(left=0.155, right=0.985, bottom=0.125, top=0.92, hspace=0.32)
+    return figure
+
+
+def _place(row: dict) -> tuple[int, int]:
+    """The row of Table 1 and the repeat that a module is in, from its name `stages.3.0.gate`."""
+    _, stage, repeat, *_ = row["name"].split(".")
+    return int(stage), int(repeat)
