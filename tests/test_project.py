@@ -25,9 +25,9 @@ CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}  # where pip knows a package by another name
 
 # Lowest first: a module imports only from the lines above its own. A package is one line.
-LAYERS = "errors files spec runtime baselines settings profiles model complexity data parallel schema".split()
+LAYERS = "errors files spec runtime baselines settings profiles model complexity data parallel".split()
 LAYERS += "records checkpoint training analysis report verify".split()
-WITHOUT_TORCH = ("errors", "files", "spec", "settings", "profiles", "schema")
+WITHOUT_TORCH = ("errors", "files", "spec", "settings", "profiles")
 
 
 def requirements() -> list[Requirement]:
