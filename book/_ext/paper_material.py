@@ -114,9 +114,8 @@ def artefact_source(material: Material, name: str) -> str:
 
 def run_change(material: Material, run: Run) -> str:
     """A run's block by its letter, with what its experiment changes: `B, expansion 2`."""
-    experiment = next((one for one in material.experiments if run in one.runs), None)
-    changed = [experiment.change_text()] if experiment else []
-    return ", ".join([letter(run.record["block"]), *changed])
+    changes = [one.change_text() for one in material.experiments if run in one.runs]
+    return ", ".join(filter(None, [letter(run.record["block"]), *changes]))
 
 
 def drawn_digest(material: Material, name: str) -> str | None:
