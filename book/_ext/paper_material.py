@@ -12,6 +12,7 @@ from xnnlib.profiles import load_profiles
 from xnnlib.records import Run, load_runs
 from xnnlib.report import tables
 from xnnlib.report.experiments import Experiment, experiment_numbers, experiment_table, load_experiments
+from xnnlib.report.inside import inside_numbers, inside_table, load_analysis, routing_table
 from xnnlib.report.numbers import Number, numbers, run_numbers
 from xnnlib.report.speed import Benchmark, load_benchmarks, speed_numbers, speed_table
 from xnnlib.report.summary import letter, run_source
@@ -23,7 +24,10 @@ QUICK = "quick"  # the profile on procedural images, which shows that the parts 
 
 @dataclass
 class Material:
-    """The records of one project; `notebooks` are all runs whose executed notebook is a page, each once."""
+    """The records of one project; `notebooks` are all runs whose executed notebook is a page, each once.
+
+    `analysis` is what notebooks/analysis.ipynb found in the profile's networks, None where it was not run.
+    """
 
     root: Path
     profile: str
@@ -32,6 +36,7 @@ class Material:
     benchmarks: list[Benchmark]
     notebooks: list[Run]
     numbers: dict[str, Number]
+    analysis: dict | None = None
 
 
 def load_material(root: Path, results: str, profile: str) -> Material:
@@ -58,8 +63,10 @@ def load_material(root: Path, results: str, profile: str) -> Material:
     found = numbers(runs) | speed_numbers(benchmarks) | experiment_numbers(experiments)
     for base in {run.record["profile"] for run in bases}:
         found |= run_numbers([run for run in bases if run.record["profile"] == base], base)
+    analysis = load_analysis(root / results, profile)
+    found |= inside_numbers(analysis) if analysis else {}
     notebooks = list({run.path: run for run in runs + others}.values())
-    return Material(root, profile, runs, experiments, benchmarks, notebooks, found)
+    return Material(root, profile, runs, experiments, benchmarks, notebooks, found, analysis)
 
 
 TABLES: dict[str, Callable[[Material], Table]] = {
@@ -71,6 +78,8 @@ TABLES: dict[str, Callable[[Material], Table]] = {
     "costs": lambda material: tables.cost_table(),
     "experiments": lambda material: experiment_table(material.experiments),
     "speed": lambda material: speed_table(material.benchmarks),
+    "inside": lambda material: inside_table(material.analysis),
+    "routing": lambda material: routing_table(material.analysis),
 }
 
 # The tables that a notebook shows, which must be those that the pages show.
@@ -78,6 +87,7 @@ NOTEBOOK_TABLES = {
     "notebooks/design": ("1",),
     "notebooks/results": ("2", "3"),
     "notebooks/implementation": ("4", "costs", "operations"),
+    "notebooks/analysis": ("inside", "routing"),
 }
 
 # Each table and figure by its name: the notebook that makes it, if one does, and from what: modules or files,
@@ -98,6 +108,9 @@ ARTEFACTS = {
     "figure-costs": ("notebooks/results", "runs"),
     "table-experiments": ("", "profiles/ and the records of its runs"),
     "table-speed": ("", "benchmarks"),
+    "table-inside": ("notebooks/analysis", "analysis"),
+    "table-routing": ("notebooks/analysis", "analysis"),
+    "figure-routing": ("notebooks/analysis", "analysis"),
     "figure-shapes": ("notebooks/design", "xnnlib.data.shapes"),
 }
 
@@ -109,6 +122,8 @@ def artefact_source(material: Material, name: str) -> str:
         return ", ".join(map(run_source, material.runs))
     if source == "benchmarks":
         return "; ".join(["benchmarks/results", *(found.title for found in material.benchmarks)])
+    if source == "analysis":
+        return material.analysis["source"]
     return source
 
 
@@ -121,7 +136,7 @@ def run_change(material: Material, run: Run) -> str:
 def drawn_digest(material: Material, name: str) -> str | None:
     """The digest of the data that a figure would show if it were drawn now; None for an unknown figure."""
     # matplotlib takes seconds to import: only a page with a figure needs them.
-    from xnnlib.report import diagrams, plots
+    from xnnlib.report import diagrams, inside, plots
 
     spec = NetworkSpec()
     figures = {
@@ -131,6 +146,7 @@ def drawn_digest(material: Material, name: str) -> str | None:
         "figure-4-conditional-convolution": lambda: diagrams.figure_4(spec),
         "figure-5-training": lambda: plots.figure_5(material.runs),
         "figure-6-costs": lambda: plots.figure_6(material.runs),
+        "figure-7-routing": lambda: inside.figure_7(material.analysis),
         "shapes-contact-sheet": plots.shapes_sheet,
     }
     return figures[name]().data_digest if name in figures else None
