@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import torch
 from sessions import end_session, step_back
-from status import OLDER, STALE, UP_TO_DATE, statuses
+from status import STALE, TRAINED, statuses
 
 from xnnlib.errors import UserError, choose
 from xnnlib.files import locked
@@ -52,7 +52,7 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
     if set(profile.blocks) != set(BLOCKS):
         print("A book compares the three blocks: this profile has no book of its own, only runs.")
     found = statuses(profile)
-    missing = [run for run in found if not is_trained(found[run])]
+    missing = [run for run, text in found.items() if not text.startswith(TRAINED)]
     if not dry and (missing or stale != "keep"):
         pack = [sys.executable, "tools/pack_data.py", profile.name]
         # With nothing to train, data that is not there just cannot be compared.
@@ -80,10 +80,6 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
         Path("results", profile.name, run, "train.ipynb").unlink(missing_ok=True)
     if missing or retrained:
         Path("results", profile.name, "SHA256SUMS").unlink(missing_ok=True)
-
-
-def is_trained(status: str) -> bool:
-    return status.startswith((UP_TO_DATE, OLDER, STALE))
 
 
 def run(profile: Profile, options: list[str]) -> int:
@@ -149,7 +145,7 @@ def show_progress(logs: Path) -> None:
 def conclude(profile: Profile, status: int) -> None:
     """Say what came of it."""
     build = Path("_build", profile.name)
-    untrained = [run for run, text in statuses(profile).items() if not is_trained(text)]
+    untrained = [run for run, text in statuses(profile).items() if not text.startswith(TRAINED)]
     if not untrained:
         print(f"\n{table_3(load_runs('results', profile.name))}\n")
     for run in untrained if status else []:

@@ -11,7 +11,7 @@ from xnnlib.runtime import code_digest
 from xnnlib.settings import Settings
 
 COMPARED = ("block", "seed", "dataset", "num_classes", "train_images", "val_images", "hold_out")
-UP_TO_DATE, OLDER, STALE = "up to date", "made by older code", "stale"
+TRAINED = UP_TO_DATE, OLDER, STALE = "up to date", "made by older code", "stale"
 
 
 def run_status(folder: Path, settings: Settings, fingerprint: str = "") -> str:
