@@ -92,6 +92,7 @@ def stage(folder: Path) -> Path:
     (folder / "benchmarks/results/processor.json").write_text(json.dumps(benchmark))
     for block in reversed(BLOCKS):
         write_run(folder, block)
+    shutil.copy(PROJECT / "results/small/analysis.json", folder / "results" / PROFILE)
     for record in PROJECT.glob(f"results/small*/*/{RECORD}"):
         copy = folder / record.parent.relative_to(PROJECT)
         write_notebook(copy / "train.ipynb", "Training one block", SHOWN)

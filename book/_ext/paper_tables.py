@@ -127,7 +127,9 @@ class Provenance(SphinxDirective):
 
     def _artefacts(self):
         rows = {}
-        for name, (notebook, _) in ARTEFACTS.items():
+        for name, (notebook, made_from) in ARTEFACTS.items():
+            if made_from == "analysis" and not self.env.app.paper.analysis:
+                continue
             title, _ = self.state.inline_text(f"{{numref}}`{name}`", self.lineno)
             link = [page_link(self.env, f"{notebook}.ipynb", notebook)] if notebook else []
             source = self._linked(artefact_source(self.env.app.paper, name))
