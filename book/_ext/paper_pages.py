@@ -5,6 +5,7 @@ folder. Jupyter Book always adds Thebe, which runs code on a remote machine; not
 script, added twice, is an error on every page.
 """
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -33,6 +34,18 @@ class PaperDownloads(SphinxDirective):
             line += [nodes.Text(", " if position else ""), nodes.reference("", title, refuri=up + file)]
         line += nodes.Text(".")
         return [line]
+
+
+def drop_latex(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Show source code as HTML alone: its LaTeX would count as an equation and load MathJax."""
+    if Path(app.env.doc2path(docname)).suffix != ".ipynb":
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output["data"].pop("text/latex", None)
+    source[0] = json.dumps(notebook)
 
 
 def check_builder(app: Sphinx) -> None:
@@ -79,6 +92,7 @@ def setup(app: Sphinx) -> None:
     app.add_js_file("accessible.js", loading_method="defer")
     app.connect("config-inited", lambda app, config: config.html_context.setdefault("default_mode", "auto"))
     app.connect("builder-inited", check_builder)
+    app.connect("source-read", drop_latex, priority=600)
     app.connect("doctree-resolved", drop_thebe_settings, priority=900)
     app.connect("html-page-context", drop_thebe_files, priority=900)
     app.connect("build-finished", make_downloads)
