@@ -27,7 +27,13 @@ def project(tmp_path):
 def start(project, *arguments) -> subprocess.Popen:
     command = [sys.executable, "tools/reproduce.py", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=project, env=environment(project), **pipes)
+
+    def as_in_a_terminal():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is ignored
+
+    return subprocess.Popen(
+        command, cwd=project, env=environment(project), preexec_fn=as_in_a_terminal, **pipes
+    )
 
 
 def reproduce(project, *arguments) -> tuple[int, str, set[str]]:
