@@ -111,6 +111,7 @@ rule book:
         RECORDS,
         SOURCES,
         expand(rules.report.output, notebook=["design", "results", "implementation"]),
+        explore="notebooks/explore.ipynb",
     output:
         f"{BUILD}/_build/html/index.html",
     shell:
@@ -118,6 +119,7 @@ rule book:
         "rm -rf {PAPER}/book {PAPER}/results {PAPER}/benchmarks {PAPER}/profiles && mkdir -p {PAPER}/{RESULTS} && "
         "find results -name record.json -o -name epochs.csv -o -name train.ipynb | tar -cf - -T - | tar -xf - -C {PAPER} && "
         "cp -R {RESULTS}/. {PAPER}/{RESULTS} && "
+        "cp {input.explore} {PAPER}/notebooks/ && "
         "cp -R book benchmarks profiles _toc.yml references.bib {PAPER}/ && "
         "sed 's|^\\( *paper_profile:\\).*|\\1 {PROFILE.name}|' _config.yml > {PAPER}/_config.yml && "
         "jupyter-book build {PAPER} --path-output {BUILD} --quiet"
