@@ -30,7 +30,10 @@ FILES = {
     "_config.yml": "paper_profile: small\n",
     "_toc.yml": "",
     "references.bib": "",
-    **{f"notebooks/{name}.ipynb": "{}" for name in ("train", "design", "results", "implementation")},
+    **{
+        f"notebooks/{name}.ipynb": "{}"
+        for name in ("train", "design", "results", "implementation", "explore")
+    },
 }
 # Says what it was called for, and leaves what a run or a report leaves: a run's record lies in prepared/.
 # `fail` and `wait` name a block. A training says from when to when it was at work.
