@@ -52,8 +52,8 @@ def statuses(profile: Profile) -> dict[str, str]:
     """The state of each run of a profile, by its name; the data is what was last packed for the profile."""
     packed = Path("_build", profile.name, "data.txt")
     fingerprint = packed.read_text(encoding="utf-8").split()[-1] if packed.exists() else ""
-    runs = {run: Path("results", profile.name, run) for run in profile.run_names()}
-    return {run: run_status(runs[run], asked, fingerprint) for run, asked in profile.runs().items()}
+    results = Path("results", profile.name)
+    return {run: run_status(results / run, asked, fingerprint) for run, asked in profile.runs().items()}
 
 
 def table(profile: Profile) -> list[str]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from xnnlib.errors import UserError, choose, explain
 from xnnlib.settings import Settings, from_mapping
-from xnnlib.spec import BLOCKS
+from xnnlib.spec import BLOCKS, NonNegativeInt
 
 RUNS = "profiles/runs.yaml"
 ENTRY = ("blocks", "seeds", "base", "parameters")
@@ -55,7 +55,7 @@ class Profile(BaseModel):
 
     def run_names(self) -> list[str]:
         """The folders below results/<name>, such as "se-seed0"."""
-        return list(self.runs())
+        return [f"{block}-seed{seed}" for block in self.blocks for seed in self.seeds]
 
     def settings(self, block: str, seed: int) -> Settings:
         """What one run is trained with."""
@@ -64,9 +64,8 @@ class Profile(BaseModel):
 
     def runs(self) -> dict[str, Settings]:
         """What each run is trained with, by its name."""
-        return {
-            f"{block}-seed{seed}": self.settings(block, seed) for block in self.blocks for seed in self.seeds
-        }
+        asked = (self.settings(block, seed) for block in self.blocks for seed in self.seeds)
+        return dict(zip(self.run_names(), asked, strict=True))
 
 
 def profile_names(root: Path = Path()) -> list[str]:

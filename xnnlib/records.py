@@ -27,11 +27,10 @@ from xnnlib.errors import Diverged, UserError, explain
 from xnnlib.files import write_atomically
 from xnnlib.model import build, memory_format
 from xnnlib.settings import Line
-from xnnlib.spec import BLOCKS, SIZES, AnySpec, PositiveInt, Recipe, of_today, spec_of
+from xnnlib.spec import BLOCKS, SIZES, AnySpec, NonNegativeInt, PositiveInt, Recipe, of_today, spec_of
 
 RECORD, EPOCHS, WEIGHTS = "record.json", "epochs.csv", "weights.safetensors"
 
-NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]

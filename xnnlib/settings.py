@@ -15,7 +15,18 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from xnnlib.errors import UserError, choose, one_line_errors
-from xnnlib.spec import BLOCKS, DATASETS, RECIPES, ROUTINGS, SIZES, AnySpec, NetworkSpec, Recipe, recipe_for
+from xnnlib.spec import (
+    BLOCKS,
+    DATASETS,
+    RECIPES,
+    ROUTINGS,
+    SIZES,
+    AnySpec,
+    NetworkSpec,
+    NonNegativeInt,
+    Recipe,
+    recipe_for,
+)
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -40,7 +51,6 @@ def _mapping(value: object) -> object:
 
 Line = Annotated[str, AfterValidator(_one_line)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Images = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -57,7 +67,7 @@ class Settings(BaseModel):
     profile: Line = Field("custom", description="the name that the record carries")
     model: Line = Field("xnn", description="the paper's network, or a name of torchvision's or timm's models")
     block: Literal[BLOCKS] = Field("standard", description=f"one of {', '.join(BLOCKS)}")
-    seed: Seed = Field(0, description="of the weights and the augmentation")
+    seed: NonNegativeInt = Field(0, description="of the weights and the augmentation")
     recipe: Literal[tuple(RECIPES)] = Field("paper", description=f"one of {', '.join(RECIPES)}")
     recipe_changes: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(
         {}, description="hyper-parameters that differ from the recipe's, such as {label_smoothing: 0.1}"

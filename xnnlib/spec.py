@@ -78,6 +78,7 @@ ROUTINGS = ("equalised", "torch_init", "zero_init", "shared", "frozen")
 
 # Strict: "3", 3.0 and True are no whole number, and neither NaN nor infinity is a number.
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
 PositiveInt = Annotated[int, Field(ge=1, lt=2**63)]
 LearningRate = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -35,8 +35,8 @@ def curves(runs: Sequence[Run]) -> dict:
     blocks = {}
     for block, group in by_block(runs).items():
         epochs = group[0].epochs["epoch"]
-        for run in (run for run in group if run.epochs["epoch"] != epochs):
-            raise UserError(f"{run.path} has other epochs than {group[0].path}; train both to the same end.")
+        if other := next((run.path for run in group if run.epochs["epoch"] != epochs), None):
+            raise UserError(f"{other} has other epochs than {group[0].path}; train both to the same end.")
         columns = {column: [run.epochs[column] for run in group] for panel in PANELS for column in panel[:2]}
         blocks[block] = {"epoch": epochs} | columns
     seeds = max(len(series["val_top1"]) for series in blocks.values())
