@@ -27,6 +27,11 @@ BUILD = f"_build/{PROFILE.name}"
 PAPER = f"{BUILD}/source"  # a copy of the book's sources that shows this profile
 GPU = int(config.get("gpu", 0))
 TRAINED = [f"{RESULTS}/{run}/train.ipynb" for run in PROFILE.run_names()]
+# What networks do inside is shown of a profile whose networks were looked into; that takes the images.
+REPORTS = ["design", "results", "implementation", *(["analysis"] if Path(RESULTS, "analysis.json").exists() else [])]
+# -r: as text, for papermill's -p takes the name 1_2 for the number 12.
+DRAWN = {"design": "-r figures_dir {}", "results": "-r figures_dir {} -r profile {}", "implementation": ""}
+DRAWN["analysis"] = DRAWN["results"]
 BOOK = [f"{BUILD}/_build/html/index.html"] if set(PROFILE.blocks) == set(BLOCKS) else []
 
 
@@ -93,15 +98,16 @@ rule report:
         CODE,
         "notebooks/{notebook}.ipynb",
         branch(lambda wildcards: wildcards.notebook == "results", TRAINED + RECORDS),
+        branch(lambda wildcards: wildcards.notebook == "analysis", f"{RESULTS}/analysis.json"),
     output:
         f"{PAPER}/notebooks/{{notebook}}.ipynb",
     params:
-        profile=lambda wildcards: f"-p profile {PROFILE.name}" if wildcards.notebook == "results" else "",
+        given=lambda wildcards: DRAWN[wildcards.notebook].format(f"{PAPER}/figures", PROFILE.name),
         log=f"{BUILD}/logs/{{notebook}}.ipynb",
     shell:
         'mkdir -p {BUILD}/logs && echo "Drawing {output}" && '
         "papermill notebooks/{wildcards.notebook}.ipynb {params.log} -k python3 --no-progress-bar"
-        " --log-level WARNING -p figures_dir {PAPER}/figures {params.profile} && mv {params.log} {output}"
+        " --log-level WARNING {params.given} && mv {params.log} {output}"
 
 
 rule book:
@@ -110,7 +116,7 @@ rule book:
         TRAINED,
         RECORDS,
         SOURCES,
-        expand(rules.report.output, notebook=["design", "results", "implementation"]),
+        expand(rules.report.output, notebook=REPORTS),
         explore="notebooks/explore.ipynb",
     output:
         f"{BUILD}/_build/html/index.html",

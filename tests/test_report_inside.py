@@ -1,6 +1,7 @@
 """What networks do inside: a hand-made analysis, its table, numbers and figure."""
 
 import copy
+import hashlib
 import json
 
 import pytest
@@ -21,6 +22,7 @@ def changed(top1, gained, lost):
 
 
 ANALYSIS = {
+    "weights": {},
     "images": 5000,
     "mean_over": 5000,
     "top1": {"standard": 70.0, "se": 72.0, "se_cond": 73.0, "folded": 60.0},
@@ -113,3 +115,16 @@ def test_damaged_analysis_is_one_line(tmp_path, content):
         UserError, match=r"analysis.json is damaged \([^\n]*run notebooks/analysis.ipynb again\.$"
     ):
         load(tmp_path, content)
+
+
+def test_analysis_of_other_weights_is_one_line(tmp_path):
+    weights = tmp_path / "paper" / "se-seed0" / "weights.safetensors"
+    digest = hashlib.sha256(b"then").hexdigest()
+    content = json.dumps(ANALYSIS | {"weights": {"se-seed0": digest}})
+    assert load(tmp_path, content)["images"] == ANALYSIS["images"]  # weights that are not shipped say nothing
+    weights.parent.mkdir()
+    weights.write_bytes(b"now")
+    with pytest.raises(UserError, match=r"analysis.json is about other weights than [^\n]*se-seed0"):
+        load_analysis(tmp_path, "paper")
+    weights.write_bytes(b"then")
+    assert load_analysis(tmp_path, "paper")["source"] == "results/paper/analysis.json"

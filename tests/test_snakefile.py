@@ -66,10 +66,11 @@ def test_fresh_clone_trains_nothing(project):
     )
     leave_runs(project, "study/wide")
     (project / "results/study/wide/SHA256SUMS").write_text("as committed")
+    (project / "results/study/wide/analysis.json").write_text("{}")
     for file in (project / "results").rglob("*"):
         os.utime(file, (1, 1))
     status, _, made = reproduce(project, "study/wide", "keep")
-    assert (status, made) == (0, {"design", "results", "implementation", "book"})
+    assert (status, made) == (0, {"design", "results", "implementation", "analysis", "book"})
     assert (project / "results/study/wide/SHA256SUMS").read_text() == "as committed"
     source = project / "_build/study/wide/source"
     assert (source / "_config.yml").read_text() == "paper_profile: study/wide\n"
@@ -78,6 +79,16 @@ def test_fresh_clone_trains_nothing(project):
     for name in ("train", "design"):
         (project / f"notebooks/{name}.ipynb").write_text('{"cells": []}')
     assert reproduce(project, "study/wide", "keep")[2] == {"design", "book"}
+
+
+def test_reports_are_told_a_profile_whose_name_looks_like_a_number(project):
+    (project / "profiles/runs.yaml").write_text(
+        '"1_2": {base: quick, blocks: [standard, se, se_cond], seeds: [0]}'
+    )
+    leave_runs(project, "1_2")
+    status, _, made = reproduce(project, "1_2", "keep")
+    assert (status, made) == (0, {"design", "results", "implementation", "book"})
+    assert set((project / "profiles-seen").read_text().split()) == {"1_2"}
 
 
 def test_code_change_reruns_dependents(project):

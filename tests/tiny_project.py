@@ -32,7 +32,7 @@ FILES = {
     "references.bib": "",
     **{
         f"notebooks/{name}.ipynb": "{}"
-        for name in ("train", "design", "results", "implementation", "explore")
+        for name in ("train", "design", "results", "implementation", "analysis", "explore")
     },
 }
 # Says what it was called for, and leaves what a run or a report leaves: a run's record lies in prepared/.
@@ -40,7 +40,12 @@ FILES = {
 PAPERMILL = f"""#!{sys.executable}
 import pathlib, shutil, sys, time
 source, log, *options = sys.argv[1:]
-values = {{options[i + 1]: options[i + 2] for i, option in enumerate(options) if option == "-p"}}
+values = {{options[i + 1]: options[i + 2] for i, option in enumerate(options) if option in ("-p", "-r")}}
+for option, name, value in zip(options, options[1:], options[2:]):
+    if option == "-p" and value.replace("_", "").isdecimal():  # which papermill takes for a number
+        values[name] = int(value)
+with open("profiles-seen", "a") as seen:
+    print(values.get("profile", ""), file=seen)
 name = values.get("block", pathlib.Path(source).stem)
 with open("calls", "a") as calls:
     print(name, file=calls)

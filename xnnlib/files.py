@@ -1,6 +1,7 @@
 """Files that are never half written, folders that one process locks, and where the project is."""
 
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -42,6 +43,12 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             f"{path} cannot be written ({error.strerror or error}); free space or make the folder writable, "
             "then give the same command again."
         ) from error
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

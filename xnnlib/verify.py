@@ -6,7 +6,6 @@ Of a profile with several seeds not every run need come with its weights; the ve
 """
 
 import argparse
-import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from tqdm import tqdm
 from xnnlib import records, runtime
 from xnnlib.data import Dataset, load_dataset
 from xnnlib.errors import UserError
-from xnnlib.files import write_atomically
+from xnnlib.files import sha256, write_atomically
 from xnnlib.records import Run, load_trained
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES
@@ -33,7 +32,7 @@ NO_WEIGHTS = "files ok; no weights are shipped"
 
 def write_checksums(folder: Path) -> None:
     """Write the checksums of every file of the profile's runs."""
-    lines = [f"{_digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
+    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
     write_atomically(folder / CHECKSUMS, lambda file: file.write("".join(lines).encode()))
 
 
@@ -53,7 +52,7 @@ def check_files(folder: Path) -> dict[str, str]:
     problems = {name: "missing" for name in expected.keys() - there.keys()}
     problems |= {name: "no checksum" for name in there.keys() - expected.keys()}
     for name in tqdm(sorted(expected.keys() & there.keys()), desc="check files", unit="file"):
-        if _digest(there[name]) != expected[name]:
+        if sha256(there[name]) != expected[name]:
             problems[name] = "changed"
     return problems
 
@@ -124,11 +123,6 @@ def verify(folder: Path, data_root: str = "") -> tuple[Table, bool]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*/*") if path.is_file() and not path.name.startswith("."))
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,8 @@ from statistics import mean
 from pydantic import BaseModel, PositiveInt, ValidationError
 
 from xnnlib.errors import UserError, explain
+from xnnlib.files import sha256
+from xnnlib.records import WEIGHTS
 from xnnlib.report.estimates import Estimate, discordant_difference, text
 from xnnlib.report.numbers import Number
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, PaperFigure, styled
@@ -25,7 +27,11 @@ REPLACED = {
 }
 
 
+_AGAIN = "move it away and run notebooks/analysis.ipynb again."
+
+
 class _Analysis(BaseModel):
+    weights: dict[str, str]
     images: PositiveInt
     without: dict[str, dict[str, dict[str, float]]]
     modules: list[dict]
@@ -36,16 +42,20 @@ class _Analysis(BaseModel):
 def load_analysis(results_dir: Path, profile: str) -> dict | None:
     """What `analyse` found in a profile's networks, and `source`, its file; None if it was not run.
 
-    Raises UserError on a damaged file.
+    Raises UserError on a damaged file, and on one that is about other weights than the profile's.
     """
     path = Path(results_dir, profile, "analysis.json")
     if not path.exists():
         return None
     try:
-        _Analysis.model_validate_json(path.read_bytes())
+        weights = _Analysis.model_validate_json(path.read_bytes()).weights
     except ValidationError as error:
         why = explain(error).rstrip(".")
-        raise UserError(f"{path} is damaged ({why}); run notebooks/analysis.ipynb again.") from None
+        raise UserError(f"{path} is damaged ({why}); {_AGAIN}") from None
+    for run, digest in weights.items():
+        file = path.parent / run / WEIGHTS
+        if file.exists() and sha256(file) != digest:
+            raise UserError(f"{path} is about other weights than {file}; {_AGAIN}")
     return json.loads(path.read_bytes()) | {"source": f"results/{profile}/analysis.json"}
 
 
@@ -81,7 +91,7 @@ def _statistics(routings: list[dict]) -> dict[str, tuple[float, str]]:
         "between": (100 * mean(row["between"] for row in routings), 1),
         "similarity": (mean(similarities or [0.0]), 2),
     }
-    return {name: (value, f"{value:.{digits}f}") for name, (value, digits) in values.items()}
+    return {name: (value, text(Estimate(value), digits)) for name, (value, digits) in values.items()}
 
 
 def inside_table(analysis: dict) -> Table:
