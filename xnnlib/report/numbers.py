@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
-from statistics import mean
+from statistics import correlation, mean
 
 from xnnlib import complexity
 from xnnlib.errors import UserError
@@ -105,22 +105,37 @@ def measured(runs: Sequence[Run]) -> dict[str, Number]:
     # Of one seed, from the choice of the validation images: 95 %, normal approximation, in points.
     sampling_error = 196 * sqrt(share * (1 - share) / runs[0].record["dataset"]["val_images"])
     gaps = [run.epochs["train_top1"][-1] - run.epochs["val_top1"][-1] for run in runs]
-    return {
+    found = {
         "top1": Number.measured(estimate(top1), digits, runs),
         "loss": Number.measured(estimate([run.epochs["val_loss"][-1] for run in runs]), 2, runs),
         "overfit_gap": Number.measured(estimate(gaps), digits, runs, signed=True),
         "sampling_error": Number.of(sampling_error, sources, f"{sampling_error:.1f}"),
         "seeds": Number.of(len(runs), sources),
     }
+    if len(runs) > 1:  # from the worst seed to the best, in points
+        firsts = [run.epochs["train_top1"][0] for run in runs]
+        for name, values in (("top1_spread", top1), ("first_epoch_spread", firsts)):
+            spread = max(values) - min(values)
+            found[name] = Number.of(spread, sources, f"{spread:.{digits}f}")
+    return found
 
 
 def gains(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Number]:
-    """Points of top-1 that the runs lie above others: paired by seed, and with Welch's interval."""
+    """Points of top-1 that the runs lie above others: paired by seed, and with Welch's interval.
+
+    With three seeds or more that both have, also the correlation of the two over the seeds (Pearson's), if
+    both vary.
+    """
     both = [*runs, *baseline]
     values, others = top1_by_seed(runs), top1_by_seed(baseline)
     welch = difference(list(values.values()), list(others.values()))
     found = {"top1_gain": seed_difference(values, others), "top1_gain_welch": welch}
-    return {name: Number.measured(gain, top1_digits(both), both, signed=True) for name, gain in found.items()}
+    shown = {name: Number.measured(gain, top1_digits(both), both, True) for name, gain in found.items()}
+    seeds = sorted(values.keys() & others.keys())
+    pairs = [[own[seed] for seed in seeds] for own in (values, others)]
+    if len(seeds) > 2 and all(len(set(own)) > 1 for own in pairs):
+        shown["seed_correlation"] = Number.measured(Estimate(correlation(*pairs)), 2, both)
+    return shown
 
 
 def millions(count: int) -> str:
