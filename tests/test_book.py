@@ -22,6 +22,7 @@ from test_report_speed import example
 
 from xnnlib.records import EPOCHS, RECORD, load_runs
 from xnnlib.report.plots import figure_5, figure_6
+from xnnlib.report.speed import latencies
 from xnnlib.report.style import save
 from xnnlib.spec import BLOCKS
 
@@ -112,7 +113,7 @@ def write_report(folder: Path) -> None:
     shutil.copytree(PROJECT / "figures", folder / "figures")
     shutil.copytree(PROJECT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("train.ipynb"))
     save(figure_5(material.runs), folder / "figures", "figure-5-training")
-    save(figure_6(material.runs), folder / "figures", "figure-6-costs")
+    save(figure_6(material.runs, latencies(material.benchmarks)), folder / "figures", "figure-6-costs")
     for name in NOTEBOOK_TABLES:
         shown = [str(TABLES[which](material)) for which in NOTEBOOK_TABLES[name]]
         outputs = [new_output("execute_result", data={"text/plain": table}) for table in shown]

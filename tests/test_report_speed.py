@@ -3,7 +3,7 @@ import json
 import pytest
 
 from xnnlib.errors import UserError
-from xnnlib.report.speed import DASH, load_benchmarks, speed_numbers, speed_table, spread
+from xnnlib.report.speed import DASH, latencies, load_benchmarks, speed_numbers, speed_table, spread
 
 CPU = {"type": "cpu", "name": "a processor", "threads": 2}
 H100 = {"type": "cuda", "name": "NVIDIA H100 80GB HBM3"}
@@ -64,6 +64,7 @@ def test_numbers_are_those_of_one_thread_and_say_where_they_are_from(tmp_path):
     ratio = numbers["speed.cpu.se.over_standard"]
     assert (ratio.text, ratio.value, ratio.interval) == ("0.800", 0.8, (0.75, 0.8))
     assert numbers["speed.cpu.standard.milliseconds_1"].value == 10.0
+    assert latencies(loaded(tmp_path))["standard"] == 10.0
     assert numbers["speed.cpu.se_cond.folded.milliseconds_32"].interval == (200.0, 250.0)
     assert numbers["speed.cpu.standard.megabytes"].text == "81.0"
 
@@ -77,6 +78,7 @@ def test_numbers_are_of_the_newest_file_of_each_kind_of_device(tmp_path):
 
 def test_nothing_measured_gives_no_rows_and_no_numbers(tmp_path):
     benchmarks = load_benchmarks(tmp_path / "benchmarks" / "results")
+    assert latencies(benchmarks) == {}
     assert speed_table(benchmarks).rows == () and speed_numbers(benchmarks) == {}
 
 

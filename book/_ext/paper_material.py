@@ -14,7 +14,7 @@ from xnnlib.report import tables
 from xnnlib.report.experiments import Experiment, experiment_numbers, experiment_table, load_experiments
 from xnnlib.report.inside import inside_numbers, inside_table, load_analysis, routing_table
 from xnnlib.report.numbers import Number, numbers, run_numbers
-from xnnlib.report.speed import Benchmark, load_benchmarks, speed_numbers, speed_table
+from xnnlib.report.speed import Benchmark, latencies, load_benchmarks, speed_numbers, speed_table
 from xnnlib.report.summary import letter, run_source
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCKS, NetworkSpec
@@ -91,7 +91,7 @@ NOTEBOOK_TABLES = {
 }
 
 # Each table and figure by its name: the notebook that makes it, if one does, and from what: modules or files,
-# `runs` for those of the profile.
+# `runs` for those of the profile, `benchmarks` and `analysis` for their files.
 ARTEFACTS = {
     "table-related": ("", "the papers that its rows cite"),
     "figure-structure": ("notebooks/design", "xnnlib.spec, xnnlib.model"),
@@ -105,7 +105,7 @@ ARTEFACTS = {
     "table-operations": ("notebooks/implementation", "xnnlib.complexity"),
     "table-single-operations": ("notebooks/implementation", "xnnlib.complexity"),
     "table-costs": ("notebooks/implementation", "xnnlib.complexity"),
-    "figure-costs": ("notebooks/results", "runs"),
+    "figure-costs": ("notebooks/results", "runs; benchmarks"),
     "table-experiments": ("", "profiles/ and the records of its runs"),
     "table-speed": ("", "benchmarks"),
     "table-inside": ("notebooks/analysis", "analysis"),
@@ -118,13 +118,12 @@ ARTEFACTS = {
 def artefact_source(material: Material, name: str) -> str:
     """From what a table or figure is made, with its run folders or files."""
     _, source = ARTEFACTS[name]
-    if source == "runs":
-        return ", ".join(map(run_source, material.runs))
-    if source == "benchmarks":
-        return "; ".join(["benchmarks/results", *(found.title for found in material.benchmarks)])
-    if source == "analysis":
-        return material.analysis["source"]
-    return source
+    places = {
+        "runs": ", ".join(map(run_source, material.runs)),
+        "benchmarks": "; ".join(["benchmarks/results", *(found.title for found in material.benchmarks)]),
+        "analysis": material.analysis["source"] if material.analysis else "",
+    }
+    return "; ".join(places.get(part, part) for part in source.split("; "))
 
 
 def run_change(material: Material, run: Run) -> str:
@@ -145,7 +144,7 @@ def drawn_digest(material: Material, name: str) -> str | None:
         "figure-3-squeeze-excite": lambda: diagrams.figure_3(spec),
         "figure-4-conditional-convolution": lambda: diagrams.figure_4(spec),
         "figure-5-training": lambda: plots.figure_5(material.runs),
-        "figure-6-costs": lambda: plots.figure_6(material.runs),
+        "figure-6-costs": lambda: plots.figure_6(material.runs, latencies(material.benchmarks)),
         "figure-7-routing": lambda: inside.figure_7(material.analysis),
         "shapes-contact-sheet": plots.shapes_sheet,
     }

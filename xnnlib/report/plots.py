@@ -98,8 +98,8 @@ def _block_mark(block: str, **look) -> Line2D:
 
 
 @styled
-def figure_6(runs: Sequence[Run], latency: Mapping[str, float] | None = None) -> PaperFigure:
-    """Top-1 against MACs, coefficients and, by block where it is given, the latency in milliseconds.
+def figure_6(runs: Sequence[Run], latency: Mapping[str, float]) -> PaperFigure:
+    """Top-1 against MACs, coefficients and, unless it is empty, the latency in milliseconds by block.
 
     Each seed is a small mark, their mean a large one with its 95 % interval.
     """
@@ -111,7 +111,7 @@ def figure_6(runs: Sequence[Run], latency: Mapping[str, float] | None = None) ->
         costs = {
             "macs": macs / 1e6,
             "coefficients": coefficients / 1e6,
-            "latency": (latency or {}).get(block),
+            "latency": latency.get(block),
         }
         costs = {name: costs[name] for name in labels}
         rows.append({"block": block, "top1": list(top1_by_seed(group).values())} | costs)

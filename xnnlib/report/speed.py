@@ -99,8 +99,17 @@ def load_benchmarks(folder: Path) -> list[Benchmark]:
             found.append(Benchmark.model_validate_json(path.read_bytes()))
         except ValidationError as error:
             problem = explain(error).rstrip(".")
-            raise UserError(f"{path} is damaged ({problem}); delete it and run: make benchmark") from None
+            raise UserError(
+                f"{path} is damaged ({problem}); restore it, or move it away and run: make benchmark"
+            ) from None
     return sorted(found, key=lambda benchmark: benchmark.started)
+
+
+def latencies(benchmarks: list[Benchmark]) -> dict[str, float]:
+    """Milliseconds of one image by block, on the processor that was measured last; empty if none was."""
+    found = speed_numbers(benchmarks)
+    keys = {block: f"speed.cpu.{block}.milliseconds_1" for block in BLOCKS}
+    return {block: found[key].value for block, key in keys.items() if key in found}
 
 
 def speed_table(benchmarks: list[Benchmark]) -> Table:
