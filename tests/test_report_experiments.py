@@ -89,4 +89,4 @@ def test_another_papers_network_is_compared_with_block_a(tmp_path):
 def test_a_base_that_is_no_profile_has_no_runs(tmp_path):
     run = write_run(tmp_path, "se", profile="study/one")
     (one,) = load_experiments(tmp_path / "results", {"study/one": profile("study/one", base="study")})
-    assert ([own.path for own in one.runs], one.base_runs) == ([run.path], [])
+    assert ([own.path for own in one.runs], one.base) == ([run.path], [])

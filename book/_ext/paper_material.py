@@ -55,14 +55,14 @@ def load_material(root: Path, results: str, profile: str) -> Material:
         if not (run.path / "train.ipynb").exists():
             raise UserError(f"{run_source(run)}/train.ipynb is missing, which the book shows; train again.")
     experiments = load_experiments(root / results, load_profiles(root))
-    bases = [run for one in experiments for run in one.base_runs]
-    others = bases + [run for one in experiments for run in one.runs]
+    bases = {one.base[0].record["profile"]: one.base for one in experiments if one.base}
+    others = [run for one in experiments for run in one.base + one.runs]
     # The notebook of a run that has just been trained may be still to come.
     others = [run for run in others if (run.path / "train.ipynb").exists()]
     benchmarks = load_benchmarks(root / "benchmarks" / "results")
     found = numbers(runs) | speed_numbers(benchmarks) | experiment_numbers(experiments)
-    for base in {run.record["profile"] for run in bases}:
-        found |= run_numbers([run for run in bases if run.record["profile"] == base], base)
+    for name, base in bases.items():
+        found |= run_numbers(base, name)
     analysis = load_analysis(root / results, profile)
     found |= inside_numbers(analysis) if analysis else {}
     notebooks = list({run.path: run for run in runs + others}.values())

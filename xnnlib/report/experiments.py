@@ -4,6 +4,7 @@ A row is one block of one such profile. Only what was run is shown, and what dif
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,12 +26,17 @@ NOT_A_CHANGE = ("precision", "name", "num_classes", "library")
 
 
 class Experiment(NamedTuple):
-    """The complete runs of one block of a profile, and those of the same block in its base."""
+    """The complete runs of one block of a profile, and those of its base, of all blocks."""
 
     profile: str
     block: str
     runs: list[Run]
-    base_runs: list[Run]
+    base: list[Run]
+
+    @property
+    def base_runs(self) -> list[Run]:
+        """The base's runs of the same block."""
+        return by_block(self.base).get(self.block, [])
 
     def changes(self) -> dict[str, object]:
         """What the runs have in another value than their base, by its name in the record."""
@@ -66,17 +72,18 @@ def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> li
     runs. Raises UserError if a record cannot be read.
     """
 
-    def complete_runs(name: str) -> dict[str, list[Run]]:
+    @cache
+    def complete_runs(name: str) -> list[Run]:
         names = profiles[name].run_names() if name in profiles else ()
         folders = [Path(results_dir, name, run) for run in names]
         runs = [load_run(folder) for folder in folders if (folder / "record.json").exists()]
-        return by_block([run for run in runs if run.record["complete"]])
+        return [run for run in runs if run.record["complete"]]
 
     return [
-        Experiment(profile.name, block, runs, complete_runs(profile.base).get(block, []))
+        Experiment(profile.name, block, runs, complete_runs(profile.base))
         for profile in profiles.values()
         if profile.base != profile.name
-        for block, runs in complete_runs(profile.name).items()
+        for block, runs in by_block(complete_runs(profile.name)).items()
     ]
 
 
