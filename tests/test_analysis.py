@@ -20,11 +20,11 @@ def split(dataset):
     return dataset.val
 
 
-@pytest.fixture(params=["equalised", "torch_init", "shared"])
+@pytest.fixture(params=[{}, {"routing": "torch_init", "gate": "none"}, {"routing": "shared"}])
 def network(request):
     """A network that routes: its weights are drawn, not zero."""
     torch.manual_seed(1)
-    network = Network("se_cond", 3, width=0.25, routing=request.param).eval()
+    network = Network("se_cond", 3, width=0.25, **request.param).eval()
     for module in network.modules():
         if isinstance(module, Routing):
             torch.nn.init.normal_(module.weight)
@@ -36,7 +36,7 @@ def test_observes_every_routing_and_gate_of_every_image(network, split):
     convolutions = sum(isinstance(module, CondConv2d) for module in network.modules())
     blocks = convolutions // 3
     assert len(seen.routing) == (blocks if network.spec.routing == "shared" else convolutions)
-    assert len(seen.gates) == blocks
+    assert len(seen.gates) == (blocks if network.spec.gate == "se" else 0)
     assert all(value.shape == (9, 4) for value in seen.routing.values())
     assert all(((value >= 0) & (value <= 1)).all() for value in seen.gates.values())
     torch.testing.assert_close(seen.logits, predict(network, split, FLOAT32, CPU))
@@ -69,7 +69,7 @@ def test_one_image_has_no_other():
 def test_a_folded_network_computes_what_the_mean_routing_does(network, split):
     means = analysis.means_of(analysis.observe(network, split, FLOAT32, CPU).routing)
     folded = analysis.fold(network, means)
-    assert folded.spec.block == "se"
+    assert folded.spec.block == ("se" if network.spec.gate == "se" else "standard")
     expected = analysis.predict_with(network, split, FLOAT32, CPU, means)
     torch.testing.assert_close(predict(folded, split, FLOAT32, CPU), expected, rtol=1e-4, atol=1e-5)
 

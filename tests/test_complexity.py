@@ -33,7 +33,7 @@ def test_convolution_part_is_the_same_in_every_block():
     assert parts == {by_hand()}
 
 
-VARIATIONS = [{}, {"routing": "shared"}, {"conditional_from": 4, "width": 0.5}]
+VARIATIONS = [{}, {"routing": "shared"}, {"conditional_from": 4, "width": 0.5, "gate": "none"}]
 
 
 @pytest.mark.parametrize("block, variation", [("se", {}), *(("se_cond", varied) for varied in VARIATIONS)])

@@ -250,6 +250,13 @@ def test_blocks_of_earlier_levels_are_those_of_block_b():
     assert str(Network("se", 3, conditional_from=4)) == str(Network("se", 3))
 
 
+def test_conditional_convolution_without_a_gate_is_block_a_where_it_is_not_conditional():
+    network = Network("se_cond", 3, width=0.25, gate="none", conditional_from=5)
+    assert not any(isinstance(module, SqueezeExcite) for module in network.modules())
+    assert any(isinstance(module, CondConv2d) for module in network.modules())
+    assert str(network.stages[1]) == str(Network("standard", 3, width=0.25).stages[1])
+
+
 @pytest.mark.parametrize(
     "spec",
     [NetworkSpec(), NetworkSpec("se"), *(NetworkSpec("se_cond", routing=kind) for kind in ROUTINGS)],

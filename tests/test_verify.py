@@ -87,7 +87,7 @@ def test_run_that_fit_was_given_no_parameters_for_is_verified(tmp_path):
 
 def test_older_record_is_verified_by_what_it_says(copy):
     def age(record):
-        for name in ("routing", "conditional_from"):
+        for name in ("routing", "conditional_from", "gate"):
             del record["parameters"][name], record["network"][name]
         record["parameters"]["recipe_changes"] = ""
         record["recipe"] |= {"averaging_decay": 0.0, "batch_norm": "synchronised"}

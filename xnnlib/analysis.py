@@ -129,9 +129,12 @@ def fold(network: Network, routing: dict[str, Tensor]) -> Network:
     """The network of block B that computes what `network` does when every image routes by `routing`.
 
     `routing` maps each of its routings to weights (1, experts); each conditional convolution becomes an
-    ordinary one whose filter is their sum of the experts'. On the CPU, in evaluation mode.
+    ordinary one whose filter is their sum of the experts'. One without gates folds to block A. On the CPU,
+    in evaluation mode.
     """
-    folded = Network.of(replace(network.spec, block="se", routing="equalised", conditional_from=1))
+    block = "se" if network.spec.gate == "se" else "standard"
+    usual = {"routing": "equalised", "conditional_from": 1, "gate": "se"}
+    folded = Network.of(replace(network.spec, block=block, **usual))
     state = {}
     layers = dict(network.named_modules())
     for name, value in network.state_dict().items():

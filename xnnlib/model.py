@@ -290,7 +290,7 @@ def _build_one(stage: Stage, level: int, spec: NetworkSpec) -> nn.Module:
     if stage.operation != "block":
         return ConvolutionNorm(Convolution(*shape), stage.out_channels)
     parts: dict[str, Callable] = {}
-    if spec.block != "standard":
+    if spec.block == "se" or (spec.block == "se_cond" and spec.gate == "se"):
         parts["gate"] = partial(SqueezeExcite, reduction=spec.reduction)
     if spec.block == "se_cond" and level >= spec.conditional_from:
         parts["convolution"] = partial(CondConv2d, experts=spec.experts, routing=spec.routing)

@@ -18,6 +18,7 @@ from xnnlib.errors import UserError, choose, one_line_errors
 from xnnlib.spec import (
     BLOCKS,
     DATASETS,
+    GATES,
     RECIPES,
     ROUTINGS,
     SIZES,
@@ -85,6 +86,7 @@ class Settings(BaseModel):
     experts: Count = Field(4, description="M, of conditional convolution")
     routing: Literal[ROUTINGS] = Field("equalised", description=f"one of {', '.join(ROUTINGS)}")
     conditional_from: Count = Field(1, description="the first level whose convolutions are conditional")
+    gate: Literal[GATES] = Field("se", description="none: conditional convolution without squeeze-and-excite")
     filter_size: Count = Field(3, description="F, of the depthwise filters")
     expansion: Count = Field(4, description="Ne / Ni")
     width: Annotated[float, Field(ge=0.05)] = Field(1.0, description="multiplies every stage's channels")

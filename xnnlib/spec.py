@@ -75,6 +75,8 @@ LEVELS = ((16,), (24,), (40,), (80,), (160, 320))
 
 # How a conditional convolution routes (xnnlib.model.Routing says what each one computes).
 ROUTINGS = ("equalised", "torch_init", "zero_init", "shared", "frozen")
+# What stands between its depthwise convolution and the last one.
+GATES = ("se", "none")
 
 # Strict: "3", 3.0 and True are no whole number, and neither NaN nor infinity is a number.
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
@@ -99,9 +101,10 @@ class NetworkSpec:
     """A network: a table of stages with one block variant and its sizes.
 
     `filter_size` and `expansion` replace those of every block of the table; None leaves the table's own.
-    `width` multiplies every stage's channels, rounded to a multiple of 4 (paper, section 6). `routing` and
-    `conditional_from`, the first level whose blocks are conditional, matter to block "se_cond" alone:
-    blocks of earlier levels are then those of "se". Raises UserError on a value that cannot be.
+    `width` multiplies every stage's channels, rounded to a multiple of 4 (paper, section 6). `routing`,
+    `conditional_from` and `gate` matter to block "se_cond" alone: how it routes, the first level whose
+    convolutions are conditional, and whether its blocks have squeeze-and-excite. Raises UserError on a value
+    that cannot be.
     """
 
     block: Literal[BLOCKS] = "standard"
@@ -113,6 +116,7 @@ class NetworkSpec:
     width: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     routing: Literal[ROUTINGS] = "equalised"
     conditional_from: Annotated[int, Field(ge=1, le=len(LEVELS))] = 1
+    gate: Literal[GATES] = "se"
     table: tuple[Stage, ...] = TABLE_1
 
     @cached_property
@@ -265,6 +269,7 @@ _BEFORE = {
         "width": 1.0,
         "routing": "equalised",
         "conditional_from": 1,
+        "gate": "se",
     },
 }
 _GONE = {"averaging_decay": 0.0, "batch_norm": "synchronised"}
