@@ -1,0 +1,98 @@
+"""The study of block C's routing: a hand-made one, its table, numbers and figure."""
+
+import hashlib
+import json
+
+import pytest
+from report_runs import write_run
+
+from xnnlib.errors import UserError
+from xnnlib.report.estimates import MINUS
+from xnnlib.report.experiments import Experiment
+from xnnlib.report.routing import LOOKS, STUDY, figure_8, load_study, study_numbers, study_table
+
+
+def looked_into(lost):
+    sd = {"expand": 0.1, "depthwise": 0.02, "project": 0.003}
+    without = {"routing_mean": {"gained": 10, "lost": lost}, "routing_other": {"gained": 0, "lost": 200}}
+    return {"weights": "", "images": 1000, "sd": sd, "without": without}
+
+
+def steps(loss):
+    return {"loss": [loss] * 12, "logits": [1.0] * 12, "routing": [0.1] * 12, "scale": [[1.0, 40.0]] * 12}
+
+
+STUDIED = {
+    "runs": {f"routing/from-4/se_cond-seed{seed}": looked_into(lost) for seed, lost in ((0, 60), (1, 160))},
+    "first_epoch": {kind: steps(loss) for kind, loss in zip(LOOKS, (2.5, 2.6, 3.0, 3.1), strict=True)},
+}
+
+
+@pytest.fixture
+def experiments(tmp_path):
+    late = {"routing": "zero_init", "conditional_from": 4}
+    found = [("routing/none", "se", [0], {}), ("routing/from-4", "se_cond", [0, 1], late)]
+    return [
+        Experiment(
+            name, block, [write_run(tmp_path, block, k, k, profile=name, network=sizes) for k in seeds], []
+        )
+        for name, block, seeds, sizes in [*found, ("small-width", "se", [0], {})]
+    ]
+
+
+def test_table_has_a_row_for_each_way_to_route(experiments):
+    # 20 gained less 220 lost of 2,000 images: 10 points, and 1.96 * sqrt((0.12 - 0.01) / 2000) about it.
+    assert study_table(experiments, STUDIED).rows == (
+        ("none, one expert (block B)", "43.4", "", "", "", "", ""),
+        (
+            "as drawn, from zero, from level 4",
+            "38.6, 39.6",
+            "0.100",
+            "0.020",
+            "0.003",
+            f"{MINUS}10.0 ± 1.5",
+            f"{MINUS}20.0 ± 1.8",
+        ),
+    )
+
+
+def test_runs_that_were_not_looked_into_have_their_accuracy_alone(experiments):
+    _, late = study_table(experiments, {"runs": {}, "first_epoch": {}}).rows
+    assert late[1:] == ("38.6, 39.6", "", "", "", "", "")
+
+
+def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
+    numbers = study_numbers(experiments, STUDIED)
+    change = numbers["routing-from-4.routing_mean"]
+    assert change.value == -10 and change.low < -10 < change.high
+    assert change.sources == ("results/routing/from-4/se_cond-seed0", "results/routing/from-4/se_cond-seed1")
+    assert numbers["first-epoch.zero_init.scale"].text == "40"
+    assert numbers["first-epoch.zero_init.loss"].text == "3.00"
+
+
+def test_figure_draws_the_loss_and_the_last_block_of_each_step():
+    loss, scale = figure_8(STUDIED).axes
+    assert [line.get_label() for line in loss.lines][0] == "frozen at one half"
+    assert loss.lines[1].get_xydata().tolist() == [[step, 2.6] for step in range(1, 13)]
+    assert scale.lines[1].get_xydata().tolist() == [[step, 40.0] for step in range(1, 13)]
+
+
+def test_study_that_was_not_made_is_empty(tmp_path):
+    assert load_study(tmp_path) == {"runs": {}, "first_epoch": {}}
+
+
+def test_damaged_study_or_one_of_other_weights_is_one_line(tmp_path):
+    file = tmp_path / STUDY
+    file.parent.mkdir()
+    file.write_text('{"runs": {}}')
+    with pytest.raises(UserError, match=r"study.json is damaged \(first_epoch is missing\)[^\n]*again\.$"):
+        load_study(tmp_path)
+    weights = tmp_path / "routing/frozen/se_cond-seed0/weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"then")
+    found = looked_into(0) | {"weights": hashlib.sha256(b"then").hexdigest()}
+    file.write_text(json.dumps({"runs": {"routing/frozen/se_cond-seed0": found}, "first_epoch": {}}))
+    assert load_study(tmp_path)["runs"]
+    weights.write_bytes(b"now")
+    with pytest.raises(UserError, match=r"study.json is about other weights than [^\n]*frozen"):
+        load_study(tmp_path)

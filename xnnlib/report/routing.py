@@ -1,0 +1,161 @@
+"""How block C's routing was settled: the runs of results/routing, and what was found in them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+
+from pydantic import BaseModel, PositiveInt, ValidationError
+
+from xnnlib.errors import UserError, explain
+from xnnlib.files import sha256
+from xnnlib.records import WEIGHTS, Run
+from xnnlib.report.estimates import Estimate, discordant_difference, setting_text, text
+from xnnlib.report.experiments import Experiment
+from xnnlib.report.numbers import Number
+from xnnlib.report.style import COLUMN_WIDTH, PaperFigure, styled
+from xnnlib.report.summary import run_source, top1_by_seed, top1_digits
+from xnnlib.report.tables import Table
+
+STUDY = "routing/study.json"
+TITLES = {
+    "torch_init": "as drawn, torch's initialisation",
+    "zero_init": "as drawn, from zero",
+    "equalised": "equalised",
+    "shared": "as drawn, from zero, one for three",
+    "frozen": "frozen at one half",
+}
+PARTS = ("expand", "depthwise", "project")
+# What the routing weights are replaced by, as `xnnlib.analysis.analyse` names it.
+REPLACED = ("routing_mean", "routing_other")
+LOOKS = {
+    "frozen": {"color": "#444444", "linestyle": "--"},
+    "equalised": {"color": "#009E73", "linestyle": "-"},
+    "zero_init": {"color": "#CC79A7", "linestyle": "-"},
+    "torch_init": {"color": "#E69F00", "linestyle": "-."},
+}
+_AGAIN = "move it away and run notebooks/routing.ipynb again."
+
+
+class _Conditioning(BaseModel):
+    weights: str
+    images: PositiveInt
+    sd: dict[str, float]
+    without: dict[str, dict[str, float]]
+
+
+class _Study(BaseModel):
+    runs: dict[str, _Conditioning]
+    first_epoch: dict[str, dict[str, list]]
+
+
+def load_study(results_dir: Path) -> dict:
+    """The study's measurements, by run (`routing/frozen/se_cond-seed0`) and by routing; empty if not made.
+
+    Raises UserError on a damaged file, and on one that is about other weights than those of the runs.
+    """
+    path = Path(results_dir, STUDY)
+    if not path.exists():
+        return {"runs": {}, "first_epoch": {}}
+    try:
+        runs = _Study.model_validate_json(path.read_bytes()).runs
+    except ValidationError as error:
+        why = explain(error).rstrip(".")
+        raise UserError(f"{path} is damaged ({why}); {_AGAIN}") from None
+    for name, found in runs.items():
+        file = Path(results_dir, name, WEIGHTS)
+        if file.exists() and sha256(file) != found.weights:
+            raise UserError(f"{path} is about other weights than {file}; {_AGAIN}")
+    return json.loads(path.read_bytes())
+
+
+def of_study(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """Those of the experiments that settled the routing."""
+    return [one for one in experiments if one.profile.startswith("routing/")]
+
+
+def title_of(run: Run) -> str:
+    """How a run routes: `as drawn, from zero, from level 4`."""
+    network, rate = run.record["network"], run.record["recipe"]["routing_learning_rate"]
+    if run.record["block"] == "se":
+        return "none, one expert (block B)"
+    parts = [TITLES[network["routing"]]]
+    parts += [f"from level {network['conditional_from']}"] if network["conditional_from"] > 1 else []
+    parts += [f"learning rate × {setting_text(rate)}"] if rate != 1 else []
+    return ", ".join(parts)
+
+
+def _looked_into(one: Experiment, study: dict) -> list[dict]:
+    names = (run_source(run).removeprefix("results/") for run in one.runs)
+    return [study["runs"][name] for name in names if name in study["runs"]]
+
+
+def _changes(one: Experiment, study: dict) -> dict[str, Estimate]:
+    """What replacing the routing changes, in points, over the seeds that were looked into."""
+    changes = {}
+    for name in REPLACED:
+        found = (own for own in _looked_into(one, study) if name in own["without"])
+        pairs = [(own["without"][name], own["images"]) for own in found]
+        if pairs:
+            counts = (sum(pair[which] for pair, _ in pairs) for which in ("gained", "lost"))
+            changes[name] = discordant_difference(*map(int, counts), sum(images for _, images in pairs))
+    return changes
+
+
+def _spread(one: Experiment, study: dict) -> dict[str, float]:
+    """The routing weights' standard deviation by convolution, a mean over the seeds."""
+    found = [own["sd"] for own in _looked_into(one, study)]
+    shared = {part: [sd.get(part, sd.get("routing")) for sd in found] for part in PARTS}
+    return {part: mean(values) for part, values in shared.items() if values and None not in values}
+
+
+def study_table(experiments: Sequence[Experiment], study: dict) -> Table:
+    """A row for each way to route: accuracy, how far the routing moves, and what is lost without it."""
+    rows = []
+    for one in of_study(experiments):
+        digits = top1_digits(one.runs)
+        top1 = ", ".join(f"{value:.{digits}f}" for value in top1_by_seed(one.runs).values())
+        spread, changes = _spread(one, study), _changes(one, study)
+        shown = [f"{spread[part]:.3f}" if part in spread else "" for part in PARTS]
+        shown += [text(changes[name], digits, True) if name in changes else "" for name in REPLACED]
+        rows.append((title_of(one.runs[0]), top1, *shown))
+    columns = ("Routing", "Top-1 (%)", "SD, first 1×1", "SD, depthwise", "SD, last 1×1")
+    return Table((*columns, "Mean routing", "Another image's"), "lrrrrrr", tuple(rows))
+
+
+def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, Number]:
+    """Numbers such as `routing-frozen.routing_mean` and, of a first epoch, `first-epoch.zero_init.scale`.
+
+    Changes in points of top-1; `scale` is the largest over the epoch of a step's median over blocks, `loss`
+    the mean of the last ten steps.
+    """
+    found = {}
+    for one in of_study(experiments):
+        sources, digits = tuple(map(run_source, one.runs)), top1_digits(one.runs)
+        for name, change in _changes(one, study).items():
+            key = f"{one.profile.replace('/', '-')}.{name}"
+            found[key] = Number(*change, text(change, digits, True), sources)
+    for kind, steps in study["first_epoch"].items():
+        scale, loss = max(scales[-1] for scales in steps["scale"]), mean(steps["loss"][-10:])
+        values = {"scale": f"{scale:.0f}", "loss": f"{loss:.2f}"}
+        for name, shown in values.items():
+            number = Number.of(float(shown), (f"results/{STUDY}",), shown)
+            found[f"first-epoch.{kind}.{name}"] = number
+    return found
+
+
+@styled
+def figure_8(study: dict) -> PaperFigure:
+    """The first epoch of four routings: the loss, and how unequal the images' activations are, by step."""
+    data = {kind: study["first_epoch"][kind] for kind in LOOKS}
+    figure = PaperFigure(COLUMN_WIDTH, 3.4, data)
+    loss, scale = figure.subplots(2, 1, sharex=True)
+    for kind, steps in data.items():
+        count = range(1, len(steps["loss"]) + 1)
+        loss.plot(count, steps["loss"], label=TITLES[kind], linewidth=1, **LOOKS[kind])
+        scale.plot(count, [scales[-1] for scales in steps["scale"]], linewidth=1, **LOOKS[kind])
+    loss.set(ylabel="Loss")
+    scale.set(ylabel="Largest image / median", yscale="log", xlabel="Step of the first epoch")
+    figure.legend(loc="upper center", ncols=2, columnspacing=1, handlelength=2)
+    figure.subplots_adjust(left=0.155, right=0.985, bottom=0.115, top=0.86, hspace=0.12)
+    return figure

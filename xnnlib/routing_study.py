@@ -1,0 +1,87 @@
+"""What the study of block C's routing measures: trained networks without it, and a first epoch's steps."""
+
+import json
+from pathlib import Path
+from statistics import mean
+
+import torch
+from torch import Tensor
+
+from xnnlib import runtime
+from xnnlib.analysis import analyse
+from xnnlib.checkpoint import TrainingState
+from xnnlib.data import Dataset
+from xnnlib.files import sha256, write_atomically
+from xnnlib.model import InvertedResidual, Routing, build, memory_format
+from xnnlib.records import WEIGHTS, Run
+from xnnlib.settings import Settings
+from xnnlib.training import make_optimizer, train_epoch
+
+
+def conditioning(run: Run, dataset: Dataset, device: torch.device) -> dict:
+    """What `analyse` finds in one network, in short: accuracy without its routing, and how far that moves.
+
+    `without` as there; `sd` is the routing weights' standard deviation over the validation images by the
+    convolution that they are for, a mean over blocks. Raises UserError if weights are missing.
+    """
+    found = analyse({run.record["block"]: run}, dataset, device)
+    spread: dict[str, list[float]] = {}
+    for module in found["modules"]:
+        if module["part"] != "gate":
+            spread.setdefault(module["part"], []).append(module["sd"])
+    replaced = found["without"].get(run.record["block"], {})
+    return {
+        "weights": sha256(run.path / WEIGHTS),
+        "images": found["images"],
+        "top1": found["top1"][run.record["block"]],
+        "sd": {part: mean(values) for part, values in spread.items()},
+        "without": {name: pair for name, pair in replaced.items() if name.startswith("routing")},
+    }
+
+
+def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, list]:
+    """The first epoch of a run as `fit` trains it, step by step.
+
+    `loss` of each step; `logits`, their standard deviation over batch and classes; `routing`, the standard
+    deviation of the routing weights over the batch, a mean over routings; `scale`, for each block of the
+    network, how many times the root mean square of its output is larger for the batch's largest image than
+    for the median one.
+    """
+    recipe = settings.routine
+    torch.manual_seed(settings.seed)
+    network = build(settings.network).to(device, memory_format=memory_format(settings.block))
+    state = TrainingState(network, make_optimizer(network, recipe), settings.seed, device)
+    steps: dict[str, list] = {"loss": [], "logits": [], "routing": [], "scale": []}
+    seen: dict[str, list[float]] = {"routing": [], "scale": []}
+
+    def note_routing(module, inputs, output: Tensor) -> None:
+        seen["routing"].append(output.detach().float().std(dim=0).mean().item())
+
+    def note_scale(module, inputs, output: Tensor) -> None:
+        size = output.detach().float().square().mean(dim=(1, 2, 3)).sqrt()
+        seen["scale"].append((size.max() / size.median()).item())
+
+    def note_logits(module, inputs, output: Tensor) -> None:
+        steps["logits"].append(output.detach().float().std().item())
+
+    def on_step() -> None:
+        steps["loss"].append(state.sums.loss.item() / recipe.batch_size - sum(steps["loss"]))
+        steps["routing"].append(mean(seen["routing"] or [0.0]))
+        steps["scale"].append(list(seen["scale"]))
+        for values in seen.values():
+            values.clear()
+
+    network.register_forward_hook(note_logits)
+    for module in network.modules():
+        if isinstance(module, Routing | InvertedResidual):
+            module.register_forward_hook(note_routing if isinstance(module, Routing) else note_scale)
+    train_epoch(network, dataset.train, state, recipe, device, on_step)
+    return steps
+
+
+def add(study: dict, part: str, name: str, found: dict, device: torch.device, path: Path) -> None:
+    """Put what was found, and where, into the study, `runs` or `first_epoch`, and write that to `path`."""
+    here = {"device": runtime.describe_device(device), "versions": runtime.versions()}
+    study[part][name] = found | here | {"commit": runtime.commit()}
+    text = json.dumps(study, indent=1) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
