@@ -27,11 +27,12 @@ BUILD = f"_build/{PROFILE.name}"
 PAPER = f"{BUILD}/source"  # a copy of the book's sources that shows this profile
 GPU = int(config.get("gpu", 0))
 TRAINED = [f"{RESULTS}/{run}/train.ipynb" for run in PROFILE.run_names()]
-# What networks do inside is shown of a profile whose networks were looked into; that takes the images.
-REPORTS = ["design", "results", "implementation", *(["analysis"] if Path(RESULTS, "analysis.json").exists() else [])]
+# What networks do inside is shown where they were looked into, which takes the images.
+ANALYSES = {"analysis": f"{RESULTS}/analysis.json", "routing": "results/routing/study.json"}
+REPORTS = ["design", "results", "implementation", *(name for name, file in ANALYSES.items() if Path(file).exists())]
 # -r: as text, for papermill's -p takes the name 1_2 for the number 12.
 DRAWN = {"design": "-r figures_dir {}", "results": "-r figures_dir {} -r profile {}", "implementation": ""}
-DRAWN["analysis"] = DRAWN["results"]
+DRAWN |= {"analysis": DRAWN["results"], "routing": DRAWN["design"]}
 BOOK = [f"{BUILD}/_build/html/index.html"] if set(PROFILE.blocks) == set(BLOCKS) else []
 
 
@@ -98,7 +99,7 @@ rule report:
         CODE,
         "notebooks/{notebook}.ipynb",
         branch(lambda wildcards: wildcards.notebook == "results", TRAINED + RECORDS),
-        branch(lambda wildcards: wildcards.notebook == "analysis", f"{RESULTS}/analysis.json"),
+        lambda wildcards: ANALYSES.get(wildcards.notebook, []),
     output:
         f"{PAPER}/notebooks/{{notebook}}.ipynb",
     params:
@@ -123,7 +124,7 @@ rule book:
     shell:
         'echo "Building the book" && '
         "rm -rf {PAPER}/book {PAPER}/results {PAPER}/benchmarks {PAPER}/profiles && mkdir -p {PAPER}/{RESULTS} && "
-        "find results -name record.json -o -name epochs.csv -o -name train.ipynb | tar -cf - -T - | tar -xf - -C {PAPER} && "
+        "find results -name record.json -o -name epochs.csv -o -name train.ipynb -o -name study.json | tar -cf - -T - | tar -xf - -C {PAPER} && "
         "cp -R {RESULTS}/. {PAPER}/{RESULTS} && "
         "cp {input.explore} {PAPER}/notebooks/ && "
         "cp -R book benchmarks profiles _toc.yml references.bib {PAPER}/ && "

@@ -94,7 +94,9 @@ def stage(folder: Path) -> Path:
     for block in reversed(BLOCKS):
         write_run(folder, block)
     shutil.copy(PROJECT / "results/small/analysis.json", folder / "results" / PROFILE)
-    for record in PROJECT.glob(f"results/small*/*/{RECORD}"):
+    (folder / "results/routing").mkdir()
+    shutil.copy(PROJECT / "results/routing/study.json", folder / "results/routing")
+    for record in PROJECT.glob(f"results/[rs]*/**/{RECORD}"):
         copy = folder / record.parent.relative_to(PROJECT)
         write_notebook(copy / "train.ipynb", "Training one block", SHOWN)
         for name in (RECORD, EPOCHS):
@@ -224,7 +226,8 @@ def test_sphinx_alone_builds_it_too(whole, tmp_path):
 def small(tmp_path_factory) -> Path:
     """The paper's configuration and extension around one page, `index`, which a test then writes."""
     folder = stage(tmp_path_factory.mktemp("small"))
-    for path in (*(folder / "book").glob("*.md"), *folder.glob("results/small*/*/*")):
+    others = (path for top in ("small*/*", "routing/*/*") for path in folder.glob(f"results/{top}/*"))
+    for path in (*(folder / "book").glob("*.md"), *others):
         path.unlink()
     ahead = "sentence: B is {se.top1_gain:size} points ahead.\n  number: se.top1_gain"
     far = "sentence: B is far ahead.\n  number: se.top1_gain\n  at_least: 5"

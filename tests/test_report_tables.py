@@ -140,6 +140,13 @@ def test_table_prints_aligned_and_escapes_html():
     assert '<tr><td colspan="2" style="text-align: left">the last &lt; two</td></tr>' in html
 
 
+def test_columns_of_a_group_stand_under_its_name():
+    table = Table(("", "MACs: A", "MACs: B"), "lrr", (("x", "1", "2"),))
+    assert table.head() == [[("", 1), ("MACs", 2)], [("", 1), ("A", 1), ("B", 1)]]
+    assert '<th colspan="2" style="text-align: center">MACs</th></tr>' in table._repr_html_()
+    assert Table(("a", "b"), "lr", ()).head() == [[("a", 1), ("b", 1)]]
+
+
 def test_ragged_table_is_refused():
     with pytest.raises(ValueError, match="differ in length"):
         Table(("a", "b"), "lr", (("only one",),))

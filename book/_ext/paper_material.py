@@ -14,6 +14,7 @@ from xnnlib.report import tables
 from xnnlib.report.experiments import Experiment, experiment_numbers, experiment_table, load_experiments
 from xnnlib.report.inside import inside_numbers, inside_table, load_analysis, routing_table
 from xnnlib.report.numbers import Number, numbers, run_numbers
+from xnnlib.report.routing import STUDY, load_study, of_study, study_numbers, study_table, title_of
 from xnnlib.report.speed import Benchmark, latencies, load_benchmarks, speed_numbers, speed_table
 from xnnlib.report.summary import letter, run_source
 from xnnlib.report.tables import Table
@@ -26,7 +27,8 @@ QUICK = "quick"  # the profile on procedural images, which shows that the parts 
 class Material:
     """The records of one project; `notebooks` are all runs whose executed notebook is a page, each once.
 
-    `analysis` is what notebooks/analysis.ipynb found in the profile's networks, None where it was not run.
+    `analysis` is what notebooks/analysis.ipynb found in the profile's networks, None where it was not run;
+    `study` is what notebooks/routing.ipynb found in those that settled block C's routing.
     """
 
     root: Path
@@ -36,7 +38,8 @@ class Material:
     benchmarks: list[Benchmark]
     notebooks: list[Run]
     numbers: dict[str, Number]
-    analysis: dict | None = None
+    analysis: dict | None
+    study: dict
 
 
 def load_material(root: Path, results: str, profile: str) -> Material:
@@ -65,8 +68,15 @@ def load_material(root: Path, results: str, profile: str) -> Material:
         found |= run_numbers(base, name)
     analysis = load_analysis(root / results, profile)
     found |= inside_numbers(analysis) if analysis else {}
+    study = load_study(root / results)
+    found |= study_numbers(experiments, study)
     notebooks = list({run.path: run for run in runs + others}.values())
-    return Material(root, profile, runs, experiments, benchmarks, notebooks, found, analysis)
+    return Material(root, profile, runs, experiments, benchmarks, notebooks, found, analysis, study)
+
+
+def _others(experiments: list[Experiment]) -> list[Experiment]:
+    """The experiments that are not part of the study of block C's routing."""
+    return [one for one in experiments if one not in of_study(experiments)]
 
 
 TABLES: dict[str, Callable[[Material], Table]] = {
@@ -76,10 +86,11 @@ TABLES: dict[str, Callable[[Material], Table]] = {
     "4": lambda material: tables.table_4(),
     "operations": lambda material: tables.operation_table(NetworkSpec()),
     "costs": lambda material: tables.cost_table(),
-    "experiments": lambda material: experiment_table(material.experiments),
+    "experiments": lambda material: experiment_table(_others(material.experiments)),
     "speed": lambda material: speed_table(material.benchmarks),
     "inside": lambda material: inside_table(material.analysis),
     "routing": lambda material: routing_table(material.analysis),
+    "study": lambda material: study_table(material.experiments, material.study),
 }
 
 # The tables that a notebook shows, which must be those that the pages show.
@@ -88,6 +99,7 @@ NOTEBOOK_TABLES = {
     "notebooks/results": ("2", "3"),
     "notebooks/implementation": ("4", "costs", "operations"),
     "notebooks/analysis": ("inside", "routing"),
+    "notebooks/routing": ("study",),
 }
 
 # Each table and figure by its name: the notebook that makes it, if one does, and from what: modules or files,
@@ -111,6 +123,8 @@ ARTEFACTS = {
     "table-inside": ("notebooks/analysis", "analysis"),
     "table-routing": ("notebooks/analysis", "analysis"),
     "figure-routing": ("notebooks/analysis", "analysis"),
+    "table-study": ("notebooks/routing", f"the records of results/routing; results/{STUDY}"),
+    "figure-first-epoch": ("notebooks/routing", f"results/{STUDY}"),
     "figure-shapes": ("notebooks/design", "xnnlib.data.shapes"),
 }
 
@@ -128,14 +142,17 @@ def artefact_source(material: Material, name: str) -> str:
 
 def run_change(material: Material, run: Run) -> str:
     """A run's block by its letter, with what its experiment changes: `B, expansion 2`."""
-    changes = [one.change_text() for one in material.experiments if run in one.runs]
-    return ", ".join(filter(None, [letter(run.record["block"]), *changes]))
+    one = next((one for one in material.experiments if run in one.runs), None)
+    if one is None:
+        return letter(run.record["block"])
+    change = title_of(run) if of_study([one]) else one.change_text()
+    return ", ".join(filter(None, [letter(run.record["block"]), change]))
 
 
 def drawn_digest(material: Material, name: str) -> str | None:
     """The digest of the data that a figure would show if it were drawn now; None for an unknown figure."""
     # matplotlib takes seconds to import: only a page with a figure needs them.
-    from xnnlib.report import diagrams, inside, plots
+    from xnnlib.report import diagrams, inside, plots, routing
 
     spec = NetworkSpec()
     figures = {
@@ -146,6 +163,7 @@ def drawn_digest(material: Material, name: str) -> str | None:
         "figure-5-training": lambda: plots.figure_5(material.runs),
         "figure-6-costs": lambda: plots.figure_6(material.runs, latencies(material.benchmarks)),
         "figure-7-routing": lambda: inside.figure_7(material.analysis),
+        "figure-8-first-epoch": lambda: routing.figure_8(material.study),
         "shapes-contact-sheet": plots.shapes_sheet,
     }
     return figures[name]().data_digest if name in figures else None

@@ -26,11 +26,15 @@ Cell = str | list[nodes.Node]
 WIDE = 7  # columns, from which on a table has smaller letters
 
 
-def table_node(columns: Iterable[Cell], align: str, rows: Iterable, classes: list[str]) -> nodes.table:
-    """A table of cells, each a text or a list of inline nodes; a row that is a text is a heading."""
+def table_node(head: list, align: str, rows: Iterable, classes: list[str]) -> nodes.table:
+    """A table of cells, each a text or a list of inline nodes; a row that is a text is a heading.
+
+    `head` is as `Table.head` gives it.
+    """
     group = nodes.tgroup(cols=len(align))
     group += [nodes.colspec(colwidth=1) for _ in align]
-    group += nodes.thead("", row_node(columns, align))
+    *groups, names = head
+    group += nodes.thead("", *map(groups_node, groups), row_node([name for name, _ in names], align))
     body = (heading_node(row, align) if isinstance(row, str) else row_node(row, align) for row in rows)
     group += nodes.tbody("", *body)
     return nodes.table("", group, classes=[*classes, "colwidths-auto"])
@@ -41,6 +45,16 @@ def heading_node(text: str, align: str) -> nodes.row:
     row = row_node([text], "l")
     row["classes"].append("heading")
     row[0]["morecols"] = len(align) - 1
+    return row
+
+
+def groups_node(groups: list[tuple[str, int]]) -> nodes.row:
+    """The names of groups of columns, each over its own."""
+    row = row_node([name for name, _ in groups], "l" * len(groups))
+    for entry, (name, count) in zip(row, groups, strict=True):
+        entry["classes"] = ["group"] if name else []
+        if count > 1:
+            entry["morecols"] = count - 1
     return row
 
 
@@ -99,7 +113,7 @@ class PaperTable(SphinxDirective):
         caption += made_by(self.env, self.options.get("name", ""), self.get_location())
         classes = ["paper-table", f"paper-table-{which}"]
         classes += ["paper-table-wide"] if len(content.columns) >= WIDE else []
-        table = table_node(content.columns, content.align, content.rows, classes)
+        table = table_node(content.head(), content.align, content.rows, classes)
         table.insert(0, nodes.title("", "", *caption))
         self.set_source_info(table)
         self.add_name(table)
@@ -118,7 +132,7 @@ class Provenance(SphinxDirective):
             raise self.error(f"unknown kind {self.arguments[0]!r}; choose one of {', '.join(kinds)}")
         columns, rows = kinds[self.arguments[0]]()
         classes = ["provenance", f"provenance-{self.arguments[0]}"]
-        table = table_node(columns, "l" * len(columns), rows.values(), classes)
+        table = table_node([[(name, 1) for name in columns]], "l" * len(columns), rows.values(), classes)
         for identifier, row in zip(rows, table.next_node(nodes.tbody), strict=True):
             row["ids"].append(identifier)
         return [table]
@@ -129,6 +143,8 @@ class Provenance(SphinxDirective):
         rows = {}
         for name, (notebook, made_from) in ARTEFACTS.items():
             if made_from == "analysis" and not self.env.app.paper.analysis:
+                continue
+            if notebook == "notebooks/routing" and not self.env.app.paper.study["first_epoch"]:
                 continue
             title, _ = self.state.inline_text(f"{{numref}}`{name}`", self.lineno)
             link = [page_link(self.env, f"{notebook}.ipynb", notebook)] if notebook else []

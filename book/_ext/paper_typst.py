@@ -45,7 +45,6 @@ WRAPPED = {
     "list_item": ("[", "], "),
     "rubric": ("#rubric[", "]\n\n"),
     "thead": ("table.header(", "), table.hline(stroke: 0.5pt), "),
-    "entry": ("[", "], "),
 } | dict.fromkeys(("document", "inline", "BoundNumber", "tgroup", "container", "tbody"), ("", ""))
 LEFT_OUT = {
     "colspec",
@@ -91,6 +90,15 @@ class TypstTranslator(SphinxTranslator):
     def visit_row(self, node: nodes.row) -> None:
         if "total" in node["classes"] and "total" not in node.parent[node.parent.index(node) - 1]["classes"]:
             self.body.append("table.hline(stroke: 0.5pt), ")
+
+    def visit_entry(self, node: nodes.entry) -> None:
+        if "group" in node["classes"]:
+            self.body.append(f"table.cell(colspan: {node['morecols'] + 1}, align: center)[")
+        else:
+            self.body.append(f"table.cell(colspan: {node.get('morecols', 0) + 1})[")
+
+    def depart_entry(self, node: nodes.entry) -> None:
+        self.body.append("], ")
 
     def visit_section(self, node: nodes.section) -> None:
         self.level += 1

@@ -4,6 +4,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
+from itertools import groupby
 from statistics import mean
 
 from xnnlib import complexity
@@ -17,7 +18,8 @@ from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage, recipe_for
 class Table:
     """Cells of final text; `align` has one of "l" and "r" for each column.
 
-    A row that is a text is a heading of those below it. Prints as aligned text, shows as HTML in a notebook.
+    Columns named `MACs: A` and `MACs: B` are shown as A and B under MACs. A row that is a text is a heading
+    of those below it. Prints as aligned text, shows as HTML in a notebook.
     """
 
     columns: tuple[str, ...]
@@ -45,18 +47,27 @@ class Table:
 
         return "\n".join(map(line, (self.columns, tuple("-" * n for n in widths), *self.rows)))
 
+    def head(self) -> list[list[tuple[str, int]]]:
+        """The lines of the head: each cell's text and how many columns it spans."""
+        parts = [name.rpartition(": ")[::2] for name in self.columns]
+        groups = [(group, len(list(members))) for group, members in groupby(group for group, _ in parts)]
+        return ([groups] if any(group for group, _ in groups) else []) + [[(name, 1) for _, name in parts]]
+
     def _repr_html_(self) -> str:
         def cell(tag: str, content: str, align: str = "l", span: int = 1) -> str:
-            side = "right" if align == "r" else "left"
+            side = "center" if span > 1 else "right" if align == "r" else "left"
             return f'<{tag} colspan="{span}" style="text-align: {side}">{escape(content)}</{tag}>'
 
         def line(tag: str, row: tuple[str, ...] | str) -> str:
             if isinstance(row, str):
-                return f"<tr>{cell(tag, row, span=len(self.align))}</tr>"
+                return f'<tr><td colspan="{len(self.align)}" style="text-align: left">{escape(row)}</td></tr>'
             return f"<tr>{''.join(cell(tag, *pair) for pair in zip(row, self.align, strict=True))}</tr>"
 
+        *groups, names = self.head()
+        head = "".join(f"<tr>{''.join(cell('th', text, span=n) for text, n in row)}</tr>" for row in groups)
+        head += line("th", tuple(name for name, _ in names))
         body = "".join(line("td", row) for row in self.rows)
-        return f"<table><thead>{line('th', self.columns)}</thead><tbody>{body}</tbody></table>"
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
 def table_1(spec: NetworkSpec) -> Table:
@@ -156,8 +167,13 @@ def table_4(num_classes: int = 100) -> Table:
         for index, stage in enumerate(specs[0].stages)
     ]
     rows.append(("", "", "Total", *cells(range(len(rows)))))
-    columns = ("Repeat", "Input", "Operation", "MACs (M): A", "B", "C", "Coefficients (k): A", "B", "C")
-    return Table(columns, "rllrrrrrr", tuple(rows))
+    return Table(("Repeat", "Input", "Operation", *_by_block("k")), "rllrrrrrr", tuple(rows))
+
+
+def _by_block(unit: str) -> list[str]:
+    """The columns of MACs and coefficients of each block."""
+    counts = ("MACs (M)", f"Coefficients ({unit})")
+    return [f"{count}: {BLOCK_TITLES[block][0]}" for count in counts for block in BLOCKS]
 
 
 def operation_table(spec: NetworkSpec) -> Table:
@@ -204,5 +220,4 @@ def cost_table(num_classes: int = 100) -> Table:
     standards = [whole[0]] * len(BLOCKS) + [whole[len(BLOCKS)]] * len(BLOCKS)
     ratios = (f"{count / standard:.2f}" for count, standard in zip(whole, standards, strict=True))
     rows.append(("Total, relative to A", *ratios))
-    columns = ("", "MACs (M): A", "B", "C", "Coefficients (M): A", "B", "C")
-    return Table(columns, "lrrrrrr", tuple(rows))
+    return Table(("", *_by_block("M")), "lrrrrrr", tuple(rows))
