@@ -19,7 +19,7 @@ def looked_into(lost):
 
 
 def steps(loss):
-    return {"loss": [loss] * 12, "logits": [1.0] * 12, "routing": [0.1] * 12, "scale": [[1.0, 40.0]] * 12}
+    return {"loss": [loss] * 12, "scale": [[1.0, 40.0]] * 12, "device": {"type": "cpu"}}
 
 
 STUDIED = {
@@ -79,6 +79,12 @@ def test_figure_draws_the_loss_and_the_last_block_of_each_step():
 
 def test_study_that_was_not_made_is_empty(tmp_path):
     assert load_study(tmp_path) == {"runs": {}, "first_epoch": {}}
+
+
+def test_study_is_read_as_it_was_written(tmp_path):
+    (tmp_path / "routing").mkdir()
+    (tmp_path / STUDY).write_text(json.dumps(STUDIED))
+    assert load_study(tmp_path) == STUDIED
 
 
 def test_damaged_study_or_one_of_other_weights_is_one_line(tmp_path):

@@ -44,9 +44,14 @@ class _Conditioning(BaseModel):
     without: dict[str, dict[str, float]]
 
 
+class _FirstEpoch(BaseModel):
+    loss: list[float]
+    scale: list[list[float]]
+
+
 class _Study(BaseModel):
     runs: dict[str, _Conditioning]
-    first_epoch: dict[str, dict[str, list]]
+    first_epoch: dict[str, _FirstEpoch]
 
 
 def load_study(results_dir: Path) -> dict:
@@ -147,7 +152,8 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
 @styled
 def figure_8(study: dict) -> PaperFigure:
     """The first epoch of four routings: the loss, and how unequal the images' activations are, by step."""
-    data = {kind: study["first_epoch"][kind] for kind in LOOKS}
+    epochs = study["first_epoch"]
+    data = {kind: {name: epochs[kind][name] for name in ("loss", "scale")} for kind in LOOKS}
     figure = PaperFigure(COLUMN_WIDTH, 3.4, data)
     loss, scale = figure.subplots(2, 1, sharex=True)
     for kind, steps in data.items():
