@@ -66,7 +66,9 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
     change = numbers["routing-from-4.routing_mean"]
     assert change.value == -10 and change.low < -10 < change.high
     assert change.sources == ("results/routing/from-4/se_cond-seed0", "results/routing/from-4/se_cond-seed1")
-    assert numbers["first-epoch.zero_init.scale"].text == "40"
+    assert numbers["study.epochs"].value == 3
+    assert numbers["first-epoch.zero_init.first_block"].text == "1.0"
+    assert numbers["first-epoch.zero_init.last_block"].text == "40"
     assert numbers["first-epoch.zero_init.loss"].text == "3.00"
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 
 from pydantic import BaseModel, PositiveInt, ValidationError
 
@@ -129,23 +129,28 @@ def study_table(experiments: Sequence[Experiment], study: dict) -> Table:
 
 
 def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, Number]:
-    """Numbers such as `routing-frozen.routing_mean` and, of a first epoch, `first-epoch.zero_init.scale`.
+    """Numbers such as `study.epochs`, `routing-frozen.routing_mean` and `first-epoch.zero_init.last_block`.
 
-    Changes in points of top-1; `scale` is the largest over the epoch of a step's median over blocks, `loss`
-    the mean of the last ten steps.
+    Changes in points of top-1; of a first epoch the median `scale` of the first and of the last block, and
+    the mean loss, over its last ten steps.
     """
     found = {}
+    if runs := [run for one in of_study(experiments) for run in one.runs]:
+        record, sources = runs[0].record, tuple(map(run_source, runs))
+        shared = {"epochs": record["epochs"], "crop": record["recipe"]["crop"]}
+        shared |= {name: record["dataset"][name] for name in ("num_classes", "val_images")}
+        found |= {f"study.{name}": Number.of(value, sources) for name, value in shared.items()}
     for one in of_study(experiments):
         sources, digits = tuple(map(run_source, one.runs)), top1_digits(one.runs)
         for name, change in _changes(one, study).items():
             key = f"{one.profile.replace('/', '-')}.{name}"
             found[key] = Number(*change, text(change, digits, True), sources)
     for kind, steps in study["first_epoch"].items():
-        scale, loss = max(scales[-1] for scales in steps["scale"]), mean(steps["loss"][-10:])
-        values = {"scale": f"{scale:.0f}", "loss": f"{loss:.2f}"}
-        for name, shown in values.items():
-            number = Number.of(float(shown), (f"results/{STUDY}",), shown)
-            found[f"first-epoch.{kind}.{name}"] = number
+        first, *_, last = (median(scales) for scales in zip(*steps["scale"][-10:], strict=True))
+        shown = {"first_block": f"{first:.1f}", "last_block": f"{last:.0f}"}
+        shown["loss"] = f"{mean(steps['loss'][-10:]):.2f}"
+        for name, value in shown.items():
+            found[f"first-epoch.{kind}.{name}"] = Number.of(float(value), (f"results/{STUDY}",), value)
     return found
 
 
