@@ -65,7 +65,7 @@ def row_node(cells: Iterable[Cell], align: str) -> nodes.row:
         entry = nodes.entry("", nodes.paragraph("", "", *inline))
         entry["classes"].append({"l": "text-left", "r": "text-right"}[side])
         row += entry
-    if row.astext().startswith("Total"):
+    if row.astext().strip().startswith("Total"):
         row["classes"].append("total")
     return row
 
