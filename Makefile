@@ -14,7 +14,7 @@ export PROFILE STALE DATA MINUTES PYTHON
 SHELL := /bin/bash
 BIN := $(CURDIR)/.venv/bin
 STAMP := .venv/.installed
-REPORTS := $(addprefix notebooks/,design.ipynb results.ipynb implementation.ipynb analysis.ipynb routing.ipynb explore.ipynb)
+REPORTS := $(addprefix notebooks/,design.ipynb results.ipynb implementation.ipynb analysis.ipynb explore.ipynb)
 
 # A process of tests for each core, at most four: each takes 1 GB.
 PARALLEL := -n logical --maxprocesses=4

@@ -27,12 +27,11 @@ BUILD = f"_build/{PROFILE.name}"
 PAPER = f"{BUILD}/source"  # a copy of the book's sources that shows this profile
 GPU = int(config.get("gpu", 0))
 TRAINED = [f"{RESULTS}/{run}/train.ipynb" for run in PROFILE.run_names()]
-# What networks do inside is shown where they were looked into, which takes the images.
-ANALYSES = {"analysis": f"{RESULTS}/analysis.json", "routing": "results/routing/study.json"}
-REPORTS = ["design", "results", "implementation", *(name for name, file in ANALYSES.items() if Path(file).exists())]
+# What networks do inside is shown of a profile whose networks were looked into; that takes the images.
+REPORTS = ["design", "results", "implementation", *(["analysis"] if Path(RESULTS, "analysis.json").exists() else [])]
 # -r: as text, for papermill's -p takes the name 1_2 for the number 12.
 DRAWN = {"design": "-r figures_dir {}", "results": "-r figures_dir {} -r profile {}", "implementation": ""}
-DRAWN |= {"analysis": DRAWN["results"], "routing": DRAWN["design"]}
+DRAWN["analysis"] = DRAWN["results"]
 BOOK = [f"{BUILD}/_build/html/index.html"] if set(PROFILE.blocks) == set(BLOCKS) else []
 
 
@@ -43,6 +42,7 @@ def files(*patterns):
 
 
 CODE = files("xnnlib/**/*.py", "xnnlib/**/*.mplstyle")
+STUDY = files("results/routing/study.json")
 RECORDS = files("results/**/record.json", "results/**/epochs.csv")
 SOURCES = files("book/**/*", "benchmarks/results/*.json", "profiles/**/*.yaml", "_*.yml", "references.bib")
 
@@ -99,7 +99,7 @@ rule report:
         CODE,
         "notebooks/{notebook}.ipynb",
         branch(lambda wildcards: wildcards.notebook == "results", TRAINED + RECORDS),
-        lambda wildcards: ANALYSES.get(wildcards.notebook, []),
+        branch(lambda wildcards: wildcards.notebook == "analysis", [f"{RESULTS}/analysis.json", *STUDY]),
     output:
         f"{PAPER}/notebooks/{{notebook}}.ipynb",
     params:

@@ -40,11 +40,11 @@ def load_records(app: Sphinx, config: Config) -> None:
         config.html_theme_options["announcement"] = announcement
 
 
-def leave_out_analyses(app: Sphinx, config: Config) -> None:
-    """Leave out the pages on what networks do inside, or on block C's routing, where nobody looked."""
-    looked_into = {"analysis": app.paper.analysis, "routing": app.paper.study["first_epoch"]}
-    names = [name for name, found in looked_into.items() if not found]
-    pages = [f"{place}/{name}" for name in names for place in ("book", "notebooks")]
+def leave_out_analysis(app: Sphinx, config: Config) -> None:
+    """Leave out the pages on what networks do inside where the profile's were not looked into."""
+    if app.paper.analysis:
+        return
+    pages = ("book/analysis", "notebooks/analysis")
     for document in config.external_site_map.values():
         for tree in document.subtrees:
             tree.items = [item for item in tree.items if item not in pages]
@@ -93,7 +93,7 @@ def setup(app: Sphinx) -> dict:
         app.setup_extension(extension)
     # sphinx_external_toc reads _toc.yml at priority 900.
     app.connect("config-inited", load_records, priority=800)
-    app.connect("config-inited", leave_out_analyses, priority=940)
+    app.connect("config-inited", leave_out_analysis, priority=940)
     app.connect("config-inited", add_run_pages, priority=950)
     app.connect("source-read", present_run)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

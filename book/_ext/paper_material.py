@@ -27,8 +27,8 @@ QUICK = "quick"  # the profile on procedural images, which shows that the parts 
 class Material:
     """The records of one project; `notebooks` are all runs whose executed notebook is a page, each once.
 
-    `analysis` is what notebooks/analysis.ipynb found in the profile's networks, None where it was not run;
-    `study` is what notebooks/routing.ipynb found in those that settled block C's routing.
+    `analysis` and `study` are what notebooks/analysis.ipynb found: in the profile's networks, None where it
+    was not run, and in those that settled block C's routing.
     """
 
     root: Path
@@ -98,8 +98,7 @@ NOTEBOOK_TABLES = {
     "notebooks/design": ("1",),
     "notebooks/results": ("2", "3"),
     "notebooks/implementation": ("4", "costs", "operations"),
-    "notebooks/analysis": ("inside", "routing"),
-    "notebooks/routing": ("study",),
+    "notebooks/analysis": ("inside", "routing", "study"),
 }
 
 # Each table and figure by its name: the notebook that makes it, if one does, and from what: modules or files,
@@ -123,8 +122,8 @@ ARTEFACTS = {
     "table-inside": ("notebooks/analysis", "analysis"),
     "table-routing": ("notebooks/analysis", "analysis"),
     "figure-routing": ("notebooks/analysis", "analysis"),
-    "table-study": ("notebooks/routing", f"the records of results/routing; results/{STUDY}"),
-    "figure-first-epoch": ("notebooks/routing", f"results/{STUDY}"),
+    "table-study": ("notebooks/analysis", f"the records of results/routing; results/{STUDY}"),
+    "figure-first-epoch": ("notebooks/analysis", f"results/{STUDY}"),
     "figure-shapes": ("notebooks/design", "xnnlib.data.shapes"),
 }
 

@@ -141,10 +141,8 @@ class Provenance(SphinxDirective):
 
     def _artefacts(self):
         rows = {}
-        for name, (notebook, made_from) in ARTEFACTS.items():
-            if made_from == "analysis" and not self.env.app.paper.analysis:
-                continue
-            if notebook == "notebooks/routing" and not self.env.app.paper.study["first_epoch"]:
+        for name, (notebook, _) in ARTEFACTS.items():
+            if notebook == "notebooks/analysis" and not self.env.app.paper.analysis:
                 continue
             title, _ = self.state.inline_text(f"{{numref}}`{name}`", self.lineno)
             link = [page_link(self.env, f"{notebook}.ipynb", notebook)] if notebook else []

@@ -99,12 +99,13 @@ def _block_mark(block: str, **look) -> Line2D:
 
 @styled
 def figure_6(runs: Sequence[Run], latency: Mapping[str, float]) -> PaperFigure:
-    """Top-1 against MACs, coefficients and, unless it is empty, the latency in milliseconds by block.
+    """Top-1 against MACs, coefficients and, if each block has one, the latency in milliseconds.
 
     Each seed is a small mark, their mean a large one with its 95 % interval.
     """
     labels = {"macs": "MACs of one image (millions)", "coefficients": "Coefficients (millions)"}
-    labels |= {"latency": "Latency of one image (ms)"} if latency else {}
+    if by_block(runs).keys() <= latency.keys():
+        labels["latency"] = "Latency of one image (ms)"
     rows = []
     for block, group in by_block(runs).items():
         macs, coefficients = complexity.total(complexity.count(group[0].spec))

@@ -34,7 +34,7 @@ LOOKS = {
     "zero_init": {"color": "#CC79A7", "linestyle": "-"},
     "torch_init": {"color": "#E69F00", "linestyle": "-."},
 }
-_AGAIN = "move it away and run notebooks/routing.ipynb again."
+_AGAIN = "move it away and run notebooks/analysis.ipynb again."
 
 
 class _Conditioning(BaseModel):
