@@ -179,12 +179,18 @@ class Provenance(SphinxDirective):
         return ("Profile", "Block", "Seed", "Epochs", "Top-1 (%)", "As it ran"), rows
 
     def _linked(self, source: str) -> list[nodes.Node]:
-        """A source, with the run folders in it linked to the notebooks that trained them, if shown."""
+        """A source, with the run folders in it linked to the notebooks that trained them, if shown.
+
+        Of runs that differ in their seed the first is named in full, and the others by their seed.
+        """
         found: list[nodes.Node] = []
+        before = ""
         shown = {run_source(run) for run in self.env.app.paper.notebooks}
         for part in re.split(r"((?<!/)results/[\w./-]+|https://\S+)", source):
             if part in shown:
-                found.append(page_link(self.env, part, f"{part}/train"))
+                stem, _, seed = part.rpartition("-seed")
+                found.append(page_link(self.env, seed if stem == before else part, f"{part}/train"))
+                before = stem
             elif part.startswith("https://"):
                 found.append(nodes.reference("", part, refuri=part))
             elif part:
