@@ -26,7 +26,7 @@ DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}  # where pip knows a package
 
 # Lowest first: a module imports only from the lines above its own. A package is one line.
 LAYERS = "errors files spec runtime baselines settings profiles model complexity data parallel".split()
-LAYERS += "records checkpoint training analysis report verify".split()
+LAYERS += "records checkpoint training analysis routing_study report verify".split()
 WITHOUT_TORCH = ("errors", "files", "spec", "settings", "profiles")
 
 
