@@ -223,6 +223,15 @@ def test_sphinx_alone_builds_it_too(whole, tmp_path):
     assert (tmp_path / "html" / "paper.pdf").exists()
 
 
+@pytest.mark.slow
+def test_book_of_a_profile_that_was_not_looked_into_has_no_page_on_it(whole, tmp_path):
+    book = Path(shutil.copytree(whole, tmp_path / "book", ignore=shutil.ignore_patterns("_build")))
+    (book / "results" / PROFILE / "analysis.json").unlink()
+    status, output = build("jupyter-book", "build", book, "-W", "--keep-going")
+    assert status == 0, output
+    assert "book/analysis" not in pages(book)
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Path:
     """The paper's configuration and extension around one page, `index`, which a test then writes."""
