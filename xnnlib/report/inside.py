@@ -1,6 +1,7 @@
 """What trained networks do inside, from results/<profile>/analysis.json (see xnnlib.analysis.analyse)."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import mean
 
@@ -27,9 +28,6 @@ REPLACED = {
 }
 
 
-_AGAIN = "move it away and run notebooks/analysis.ipynb again."
-
-
 class _Analysis(BaseModel):
     weights: dict[str, str]
     images: PositiveInt
@@ -39,24 +37,37 @@ class _Analysis(BaseModel):
     top1: dict[str, float]
 
 
+def load_found(path: Path, schema: type[BaseModel], weights: Callable[..., Mapping[str, str]]) -> dict:
+    """What notebooks/analysis.ipynb wrote to `path`, which fits the schema.
+
+    `weights` gives, of the content as the schema reads it, the digest of each file of weights, by its path
+    beside `path`. Raises UserError on a damaged file, and on one that is about other weights.
+    """
+    again = "move it away and run notebooks/analysis.ipynb again."
+    try:
+        found = schema.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged ({explain(error).rstrip('.')}); {again}") from None
+    for name, digest in weights(found).items():
+        file = path.parent / name
+        if file.exists() and sha256(file) != digest:
+            raise UserError(f"{path} is about other weights than {file}; {again}")
+    return json.loads(path.read_bytes())
+
+
 def load_analysis(results_dir: Path, profile: str) -> dict | None:
     """What `analyse` found in a profile's networks, and `source`, its file; None if it was not run.
 
-    Raises UserError on a damaged file, and on one that is about other weights than the profile's.
+    Raises UserError as `load_found` does.
     """
     path = Path(results_dir, profile, "analysis.json")
     if not path.exists():
         return None
-    try:
-        weights = _Analysis.model_validate_json(path.read_bytes()).weights
-    except ValidationError as error:
-        why = explain(error).rstrip(".")
-        raise UserError(f"{path} is damaged ({why}); {_AGAIN}") from None
-    for run, digest in weights.items():
-        file = path.parent / run / WEIGHTS
-        if file.exists() and sha256(file) != digest:
-            raise UserError(f"{path} is about other weights than {file}; {_AGAIN}")
-    return json.loads(path.read_bytes()) | {"source": f"results/{profile}/analysis.json"}
+
+    def weights(found: _Analysis) -> dict[str, str]:
+        return {f"{run}/{WEIGHTS}": digest for run, digest in found.weights.items()}
+
+    return load_found(path, _Analysis, weights) | {"source": f"results/{profile}/analysis.json"}
 
 
 def _changes(analysis: dict) -> list[tuple[str, str, float, Estimate]]:

@@ -1,17 +1,15 @@
 """How block C's routing was settled: the runs of results/routing, and what was found in them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
-from pydantic import BaseModel, PositiveInt, ValidationError
+from pydantic import BaseModel, PositiveInt
 
-from xnnlib.errors import UserError, explain
-from xnnlib.files import sha256
 from xnnlib.records import WEIGHTS, Run
 from xnnlib.report.estimates import Estimate, discordant_difference, setting_text, text
 from xnnlib.report.experiments import Experiment
+from xnnlib.report.inside import load_found
 from xnnlib.report.numbers import Number
 from xnnlib.report.style import COLUMN_WIDTH, PaperFigure, styled
 from xnnlib.report.summary import run_source, top1_by_seed, top1_digits
@@ -34,7 +32,6 @@ LOOKS = {
     "zero_init": {"color": "#CC79A7", "linestyle": "-"},
     "torch_init": {"color": "#E69F00", "linestyle": "-."},
 }
-_AGAIN = "move it away and run notebooks/analysis.ipynb again."
 
 
 class _Conditioning(BaseModel):
@@ -57,21 +54,17 @@ class _Study(BaseModel):
 def load_study(results_dir: Path) -> dict:
     """The study's measurements, by run (`routing/frozen/se_cond-seed0`) and by routing; empty if not made.
 
-    Raises UserError on a damaged file, and on one that is about other weights than those of the runs.
+    Raises UserError as `load_found` does.
     """
     path = Path(results_dir, STUDY)
     if not path.exists():
         return {"runs": {}, "first_epoch": {}}
-    try:
-        runs = _Study.model_validate_json(path.read_bytes()).runs
-    except ValidationError as error:
-        why = explain(error).rstrip(".")
-        raise UserError(f"{path} is damaged ({why}); {_AGAIN}") from None
-    for name, found in runs.items():
-        file = Path(results_dir, name, WEIGHTS)
-        if file.exists() and sha256(file) != found.weights:
-            raise UserError(f"{path} is about other weights than {file}; {_AGAIN}")
-    return json.loads(path.read_bytes())
+
+    def weights(found: _Study) -> dict[str, str]:
+        runs = found.runs.items()
+        return {f"{name.removeprefix('routing/')}/{WEIGHTS}": looked.weights for name, looked in runs}
+
+    return load_found(path, _Study, weights)
 
 
 def of_study(experiments: Sequence[Experiment]) -> list[Experiment]:
