@@ -14,7 +14,7 @@ from xnnlib.report import tables
 from xnnlib.report.experiments import Experiment, experiment_numbers, experiment_table, load_experiments
 from xnnlib.report.inside import inside_numbers, inside_table, load_analysis, routing_table
 from xnnlib.report.numbers import Number, numbers, run_numbers
-from xnnlib.report.routing import STUDY, load_study, of_study, study_numbers, study_table, title_of
+from xnnlib.report.routing import STUDY, in_study, load_study, study_numbers, study_table, title_of
 from xnnlib.report.speed import Benchmark, latencies, load_benchmarks, speed_numbers, speed_table
 from xnnlib.report.summary import letter, run_source
 from xnnlib.report.tables import Table
@@ -74,11 +74,6 @@ def load_material(root: Path, results: str, profile: str) -> Material:
     return Material(root, profile, runs, experiments, benchmarks, notebooks, found, analysis, study)
 
 
-def _others(experiments: list[Experiment]) -> list[Experiment]:
-    """The experiments that are not part of the study of block C's routing."""
-    return [one for one in experiments if one not in of_study(experiments)]
-
-
 TABLES: dict[str, Callable[[Material], Table]] = {
     "1": lambda material: tables.table_1(NetworkSpec()),
     "2": lambda material: tables.table_2(material.runs),
@@ -86,7 +81,9 @@ TABLES: dict[str, Callable[[Material], Table]] = {
     "4": lambda material: tables.table_4(),
     "operations": lambda material: tables.operation_table(NetworkSpec()),
     "costs": lambda material: tables.cost_table(),
-    "experiments": lambda material: experiment_table(_others(material.experiments)),
+    "experiments": lambda material: experiment_table(
+        [one for one in material.experiments if not in_study(one)]
+    ),
     "speed": lambda material: speed_table(material.benchmarks),
     "inside": lambda material: inside_table(material.analysis),
     "routing": lambda material: routing_table(material.analysis),
@@ -144,7 +141,7 @@ def run_change(material: Material, run: Run) -> str:
     one = next((one for one in material.experiments if run in one.runs), None)
     if one is None:
         return letter(run.record["block"])
-    change = title_of(run) if of_study([one]) else one.change_text()
+    change = title_of(run) if in_study(one) else one.change_text()
     return ", ".join(filter(None, [letter(run.record["block"]), change]))
 
 

@@ -92,10 +92,8 @@ class TypstTranslator(SphinxTranslator):
             self.body.append("table.hline(stroke: 0.5pt), ")
 
     def visit_entry(self, node: nodes.entry) -> None:
-        if "group" in node["classes"]:
-            self.body.append(f"table.cell(colspan: {node['morecols'] + 1}, align: center)[")
-        else:
-            self.body.append(f"table.cell(colspan: {node.get('morecols', 0) + 1})[")
+        align = ", align: center" if "group" in node["classes"] else ""
+        self.body.append(f"table.cell(colspan: {node.get('morecols', 0) + 1}{align})[")
 
     def depart_entry(self, node: nodes.entry) -> None:
         self.body.append("], ")

@@ -67,9 +67,9 @@ def load_study(results_dir: Path) -> dict:
     return load_found(path, _Study, weights)
 
 
-def of_study(experiments: Sequence[Experiment]) -> list[Experiment]:
-    """Those of the experiments that settled the routing."""
-    return [one for one in experiments if one.profile.startswith("routing/")]
+def in_study(one: Experiment) -> bool:
+    """Whether an experiment is one of those that settled the routing."""
+    return one.profile.startswith("routing/")
 
 
 def title_of(run: Run) -> str:
@@ -110,7 +110,7 @@ def _spread(one: Experiment, study: dict) -> dict[str, float]:
 def study_table(experiments: Sequence[Experiment], study: dict) -> Table:
     """A row for each way to route: accuracy, how far the routing moves, and what is lost without it."""
     rows = []
-    for one in of_study(experiments):
+    for one in filter(in_study, experiments):
         digits = top1_digits(one.runs)
         top1 = ", ".join(f"{value:.{digits}f}" for value in top1_by_seed(one.runs).values())
         spread, changes = _spread(one, study), _changes(one, study)
@@ -128,12 +128,12 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
     the mean loss, over its last ten steps.
     """
     found = {}
-    if runs := [run for one in of_study(experiments) for run in one.runs]:
+    if runs := [run for one in filter(in_study, experiments) for run in one.runs]:
         record, sources = runs[0].record, tuple(map(run_source, runs))
         shared = {"epochs": record["epochs"], "crop": record["recipe"]["crop"]}
         shared |= {name: record["dataset"][name] for name in ("num_classes", "val_images")}
         found |= {f"study.{name}": Number.of(value, sources) for name, value in shared.items()}
-    for one in of_study(experiments):
+    for one in filter(in_study, experiments):
         sources, digits = tuple(map(run_source, one.runs)), top1_digits(one.runs)
         for name, change in _changes(one, study).items():
             key = f"{one.profile.replace('/', '-')}.{name}"
