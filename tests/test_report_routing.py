@@ -19,7 +19,8 @@ def looked_into(lost):
 
 
 def steps(loss):
-    return {"loss": [loss] * 12, "scale": [[1.0, 40.0]] * 12, "device": {"type": "cpu"}}
+    scale = [[1.0, 40.0]] * 12
+    return {"loss": [loss] * 12, "routing": [0.125] * 12, "scale": scale, "device": {"type": "cpu"}}
 
 
 STUDIED = {
@@ -66,10 +67,22 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
     change = numbers["routing-from-4.routing_mean"]
     assert change.value == -10 and change.low < -10 < change.high
     assert change.sources == ("results/routing/from-4/se_cond-seed0", "results/routing/from-4/se_cond-seed1")
-    assert numbers["study.epochs"].value == 3
+    assert (numbers["study.epochs"].value, numbers["study.seeds"].value) == (3, 2)
+    assert numbers["routing-from-4.over_none"].value == pytest.approx((38.6 + 39.6) / 2 - 43.4)
+    assert "routing-from-4.over_frozen" not in numbers  # which was not run
+    assert numbers["first-epoch.zero_init.routing"].text == "0.125"
     assert numbers["first-epoch.zero_init.first_block"].text == "1.0"
     assert numbers["first-epoch.zero_init.last_block"].text == "40"
     assert numbers["first-epoch.zero_init.loss"].text == "3.00"
+
+
+def test_the_best_way_is_compared_with_the_frozen_routing(tmp_path):
+    shifts = {"routing/frozen": 2.0, "routing/equalised": 1.0, "routing/zero_init": -30.0}
+    experiments = [
+        Experiment(name, "se_cond", [write_run(tmp_path, "se_cond", 0, shift, profile=name)], [])
+        for name, shift in shifts.items()
+    ]
+    assert study_numbers(experiments, STUDIED)["study.best_over_frozen"].value == pytest.approx(-1)
 
 
 def test_figure_draws_the_loss_and_the_last_block_of_each_step():

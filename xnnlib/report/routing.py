@@ -10,7 +10,7 @@ from xnnlib.records import WEIGHTS, Run
 from xnnlib.report.estimates import Estimate, discordant_difference, setting_text, text
 from xnnlib.report.experiments import Experiment
 from xnnlib.report.inside import load_found
-from xnnlib.report.numbers import Number
+from xnnlib.report.numbers import Number, gains
 from xnnlib.report.style import COLUMN_WIDTH, PaperFigure, styled
 from xnnlib.report.summary import run_source, top1_by_seed, top1_digits
 from xnnlib.report.tables import Table
@@ -43,6 +43,7 @@ class _Conditioning(BaseModel):
 
 class _FirstEpoch(BaseModel):
     loss: list[float]
+    routing: list[float]
     scale: list[list[float]]
 
 
@@ -124,24 +125,37 @@ def study_table(experiments: Sequence[Experiment], study: dict) -> Table:
 def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, Number]:
     """Numbers such as `study.epochs`, `routing-frozen.routing_mean` and `first-epoch.zero_init.last_block`.
 
-    Changes in points of top-1; of a first epoch the median `scale` of the first and of the last block, and
-    the mean loss, over its last ten steps.
+    Changes in points of top-1; `over_frozen` and `over_none` are gains over these two controls, and
+    `study.best_over_frozen` is that of the best way. Of a first epoch the median `scale` of the first and of
+    the last block, and the mean loss and standard deviation of the `routing`, over its last ten steps.
     """
     found = {}
     if runs := [run for one in filter(in_study, experiments) for run in one.runs]:
         record, sources = runs[0].record, tuple(map(run_source, runs))
         shared = {"epochs": record["epochs"], "crop": record["recipe"]["crop"]}
         shared |= {name: record["dataset"][name] for name in ("num_classes", "val_images")}
+        shared["seeds"] = max(run.record["seed"] for run in runs) + 1
         found |= {f"study.{name}": Number.of(value, sources) for name, value in shared.items()}
+    controls = {one.profile.removeprefix("routing/"): one.runs for one in experiments if in_study(one)}
     for one in filter(in_study, experiments):
         sources, digits = tuple(map(run_source, one.runs)), top1_digits(one.runs)
+        key = one.profile.replace("/", "-")
         for name, change in _changes(one, study).items():
-            key = f"{one.profile.replace('/', '-')}.{name}"
-            found[key] = Number(*change, text(change, digits, True), sources)
+            found[f"{key}.{name}"] = Number(*change, text(change, digits, True), sources)
+        for control in ("frozen", "none"):
+            if control in controls:
+                found[f"{key}.over_{control}"] = gains(one.runs, controls[control])["top1_gain"]
+    ways = [name for name in controls if name not in ("frozen", "none")]
+    if ways and "frozen" in controls:
+        over = (found[f"routing-{name}.over_frozen"] for name in ways)
+        found["study.best_over_frozen"] = max(over, key=lambda number: number.value)
     for kind, steps in study["first_epoch"].items():
         first, *_, last = (median(scales) for scales in zip(*steps["scale"][-10:], strict=True))
         shown = {"first_block": f"{first:.1f}", "last_block": f"{last:.0f}"}
-        shown["loss"] = f"{mean(steps['loss'][-10:]):.2f}"
+        shown |= {
+            "loss": f"{mean(steps['loss'][-10:]):.2f}",
+            "routing": f"{mean(steps['routing'][-10:]):.3f}",
+        }
         for name, value in shown.items():
             found[f"first-epoch.{kind}.{name}"] = Number.of(float(value), (f"results/{STUDY}",), value)
     return found
