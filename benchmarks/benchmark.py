@@ -277,10 +277,9 @@ def describe(device: torch.device, recipe: Recipe) -> dict:
     load = os.getloadavg()[0]
     if load > QUIET:
         print(f"warning: the load average is {load:.1f}: this machine has other work.", file=sys.stderr)
-    return {
-        "device": runtime.describe_device(device),
-        "versions": runtime.versions() | {name: metadata.version(name) for name in ("timm", "torchvision")},
-        "commit": runtime.commit(),
+    where = runtime.provenance(device)
+    where["versions"] |= {name: metadata.version(name) for name in ("timm", "torchvision")}
+    return where | {
         "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "load_average": round(load, 2),
         "batch_size": recipe.batch_size,

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -43,6 +44,12 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             f"{path} cannot be written ({error.strerror or error}); free space or make the folder writable, "
             "then give the same command again."
         ) from error
+
+
+def write_json(path: Path, value: object, indent: int = 1) -> None:
+    """Write a value as JSON, a line for each of its parts. Raises UserError as `write_atomically` does."""
+    text = json.dumps(value, indent=indent) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def sha256(path: Path) -> str:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from xnnlib import runtime
 from xnnlib.data.images import Dataset
 from xnnlib.errors import Diverged, UserError, explain
-from xnnlib.files import write_atomically
+from xnnlib.files import write_atomically, write_json
 from xnnlib.model import build, memory_format
 from xnnlib.settings import Line
 from xnnlib.spec import BLOCKS, SIZES, AnySpec, NonNegativeInt, PositiveInt, Recipe, of_today, spec_of
@@ -326,8 +326,7 @@ def resumed(record: dict, here: dict, place: dict[str, int]) -> dict:
 
 def save_record(run_dir: Path, record: dict) -> None:
     """Write record.json atomically."""
-    text = json.dumps(record, indent=2) + "\n"
-    write_atomically(run_dir / RECORD, lambda file: file.write(text.encode()))
+    write_json(run_dir / RECORD, record, indent=2)
 
 
 def save_epochs(run_dir: Path, rows: list[dict]) -> None:

@@ -1,6 +1,5 @@
 """What the study of block C's routing measures: trained networks without it, and a first epoch's steps."""
 
-import json
 from pathlib import Path
 from statistics import mean
 
@@ -11,7 +10,7 @@ from xnnlib import runtime
 from xnnlib.analysis import analyse
 from xnnlib.checkpoint import TrainingState
 from xnnlib.data import Dataset
-from xnnlib.files import sha256, write_atomically
+from xnnlib.files import sha256, write_json
 from xnnlib.model import InvertedResidual, Routing, build, memory_format
 from xnnlib.records import WEIGHTS, Run
 from xnnlib.settings import Settings
@@ -81,7 +80,5 @@ def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> d
 
 def add(study: dict, part: str, name: str, found: dict, device: torch.device, path: Path) -> None:
     """Put what was found, and where, into the study, `runs` or `first_epoch`, and write that to `path`."""
-    here = {"device": runtime.describe_device(device), "versions": runtime.versions()}
-    study[part][name] = found | here | {"commit": runtime.commit()}
-    text = json.dumps(study, indent=1) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    study[part][name] = found | runtime.provenance(device)
+    write_json(path, study)

@@ -90,6 +90,11 @@ def compile_network(network: nn.Module, recipe: Recipe, device: torch.device) ->
     return fast, time.perf_counter() - start
 
 
+def provenance(device: torch.device, count: int = 1) -> dict:
+    """Where and with what something is measured: `device` (`count` of them), `versions` and `commit`."""
+    return {"device": describe_device(device, count), "versions": versions(), "commit": commit()}
+
+
 def describe_device(device: torch.device, count: int = 1) -> dict:
     """The record's `device`: type, name, on a CPU the threads of a process, and how many train together."""
     several = {"count": count} if count > 1 else {}

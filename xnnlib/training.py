@@ -223,12 +223,7 @@ class Trainer:
 
     def _resume(self, record: dict) -> dict:
         """The record so far, and the state as the last checkpoint holds it, if there is one."""
-        here = {
-            "device": runtime.describe_device(self.device, parallel.world_size()),
-            "versions": runtime.versions(),
-            "commit": runtime.commit(),
-            "code": runtime.code_digest(),
-        }
+        here = runtime.provenance(self.device, parallel.world_size()) | {"code": runtime.code_digest()}
         saved = checkpoint.load_checkpoint(self.run_dir)
         if not saved:
             return record | here | {"started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
