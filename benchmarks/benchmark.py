@@ -9,7 +9,7 @@ Variants:
 - "project": the project's `train_step` on batches of `train_batches`, as it trains on this device;
 - "timm": the same step on networks of timm's InvertedResidual, SqueezeExcite and CondConvResidual;
 - "plain": timm's again, in the loop one writes first: float32, contiguous, eager, SGD that is not fused;
-- "torchvision": two known networks, adapted to small images, in the project's step;
+- "torchvision": the networks that this one came from, adapted to small images, in the project's step;
 - "folded", inference alone: block C with its routing fixed, folded into ordinary convolutions.
 
 All take the same batches and the allocator's setting that training makes, which speeds up the plain loop
@@ -47,7 +47,7 @@ from xnnlib.data import Split, load_dataset, to_device, train_batches
 from xnnlib.errors import UserError
 from xnnlib.files import write_atomically
 from xnnlib.model import Network, Routing, memory_format
-from xnnlib.report.speed import Benchmark, speed_table
+from xnnlib.report.speed import NETWORK_TITLES, Benchmark, speed_table
 from xnnlib.runtime import compiled
 from xnnlib.spec import BLOCKS, RECIPES, Recipe
 from xnnlib.training import logits_of, make_optimizer, train_step
@@ -57,7 +57,7 @@ runtime.ensure_torchvision()
 from timm.models import _efficientnet_blocks as timm_blocks  # noqa: E402
 
 CLASSES = 100
-KNOWN = ("mobilenet_v2", "efficientnet_b0")
+KNOWN = tuple(name for name in NETWORK_TITLES if name not in BLOCKS)
 LATENCY_IMAGES = (1, 32)
 MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}
 QUIET = 1.0  # a load average above it means other work beside the benchmark

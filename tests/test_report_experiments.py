@@ -1,6 +1,5 @@
 """What was varied: each run beside its base, what differs read from the records."""
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -70,20 +69,6 @@ def test_a_block_that_its_base_lacks_stands_without_a_gain(tmp_path):
     (one,) = load_experiments(tmp_path / "results", {name: profile(name) for name in ("small", "alone")})
     assert experiment_table([one]).rows[0][6:8] == ("", "")
     assert "alone.se.top1_gain" not in experiment_numbers([one])
-
-
-def test_another_papers_network_is_compared_with_block_a(tmp_path):
-    write_run(tmp_path, "standard")
-    path = write_run(tmp_path, "standard", shift=-3.0, profile="others/mobilenet_v2").path
-    record = json.loads((path / "record.json").read_text())
-    record["network"] = {"model": "mobilenet_v2", "library": "torchvision 1", "num_classes": 10}
-    (path / "record.json").write_text(json.dumps(record))
-    names = ("small", "others/mobilenet_v2")
-    (one,) = load_experiments(tmp_path / "results", {name: profile(name) for name in names})
-    assert one.change_text() == "mobilenet_v2"
-    gain = experiment_numbers([one])["others-mobilenet_v2.standard.top1_gain"]
-    assert gain.text == "\N{MINUS SIGN}3.0"
-    assert gain.sources == ("results/others/mobilenet_v2/standard-seed0", "results/small/standard-seed0")
 
 
 def test_a_base_that_is_no_profile_has_no_runs(tmp_path):

@@ -18,13 +18,12 @@ import json
 from pathlib import Path
 
 from paper_guard import refuse
-from paper_material import QUICK, load_material, run_change
+from paper_material import QUICK, load_material, network_title
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx_external_toc.api import Document
 
 from xnnlib.errors import UserError
-from xnnlib.report.summary import letter
 
 EXTENSIONS = ("paper_guard", "paper_text", "paper_tables", "paper_pages")
 
@@ -70,9 +69,9 @@ def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
     cells = notebook["cells"]
     first = next(cell for cell in cells if cell["cell_type"] == "markdown")
     body = "".join(first["source"]).partition("\n")[2]
-    title = f"# Block {letter(record['block'])}, seed {record['seed']}: {record['last']['top1']:.2f} % top-1"
+    title = f"# {network_title(app.paper, run)}, seed {record['seed']}: {record['last']['top1']:.2f} % top-1"
     told = (
-        f"Block {run_change(app.paper, run)}, profile {record['profile']}: {record['last']['top1']:.2f} % "
+        f"{network_title(app.paper, run)}, profile {record['profile']}: {record['last']['top1']:.2f} % "
         f"top-1 after {record['epochs']} epochs, which took {record['train_seconds'] / 60:.0f} minutes on "
         f"{record['device']['name']}."
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from xnnlib.errors import UserError
 from xnnlib.profiles import load_profiles
 from xnnlib.records import Run, load_runs
-from xnnlib.report import tables
+from xnnlib.report import baselines, diagrams, inside, plots, routing, tables
 from xnnlib.report.experiments import Experiment, experiment_numbers, experiment_table, load_experiments
 from xnnlib.report.inside import inside_numbers, inside_table, load_analysis, routing_table
 from xnnlib.report.numbers import Number, numbers, run_numbers
@@ -82,8 +82,9 @@ TABLES: dict[str, Callable[[Material], Table]] = {
     "operations": lambda material: tables.operation_table(NetworkSpec()),
     "costs": lambda material: tables.cost_table(),
     "experiments": lambda material: experiment_table(
-        [one for one in material.experiments if not in_study(one)]
+        [one for one in material.experiments if not (in_study(one) or baselines.is_baseline(one.runs[0]))]
     ),
+    "baselines": lambda material: baselines.baseline_table(material.experiments, material.benchmarks),
     "speed": lambda material: speed_table(material.benchmarks),
     "inside": lambda material: inside_table(material.analysis),
     "routing": lambda material: routing_table(material.analysis),
@@ -136,20 +137,19 @@ def artefact_source(material: Material, name: str) -> str:
     return "; ".join(places.get(part, part) for part in source.split("; "))
 
 
-def run_change(material: Material, run: Run) -> str:
-    """A run's block by its letter, with what its experiment changes: `B, expansion 2`."""
+def network_title(material: Material, run: Run) -> str:
+    """What a run trained: `Block B`, with what its experiment changes, or another paper's network."""
+    if baselines.is_baseline(run):
+        return baselines.title_of(run)
+    block = f"Block {letter(run.record['block'])}"
     one = next((one for one in material.experiments if run in one.runs), None)
     if one is None:
-        return letter(run.record["block"])
-    change = title_of(run) if in_study(one) else one.change_text()
-    return ", ".join(filter(None, [letter(run.record["block"]), change]))
+        return block
+    return ", ".join(filter(None, [block, title_of(run) if in_study(one) else one.change_text()]))
 
 
 def drawn_digest(material: Material, name: str) -> str | None:
     """The digest of the data that a figure would show if it were drawn now; None for an unknown figure."""
-    # matplotlib takes seconds to import: only a page with a figure needs them.
-    from xnnlib.report import diagrams, inside, plots, routing
-
     spec = NetworkSpec()
     figures = {
         "figure-1-structure": lambda: diagrams.figure_1(spec),
@@ -160,6 +160,7 @@ def drawn_digest(material: Material, name: str) -> str | None:
         "figure-6-costs": lambda: plots.figure_6(material.runs, latencies(material.benchmarks)),
         "figure-7-routing": lambda: inside.figure_7(material.analysis),
         "figure-8-first-epoch": lambda: routing.figure_8(material.study),
+        "figure-9-baselines": lambda: baselines.figure_9(material.experiments, material.benchmarks),
         "shapes-contact-sheet": plots.shapes_sheet,
     }
     return figures[name]().data_digest if name in figures else None

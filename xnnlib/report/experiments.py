@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 # The sizes of a network as the paper writes them.
 SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Nₑ/Nᵢ", "width": "width ×"}
-SYMBOLS |= {"model": ""}
 # What a record says of the run itself and not of what was changed.
-NOT_A_CHANGE = ("precision", "name", "num_classes", "library")
+NOT_A_CHANGE = ("precision", "name", "num_classes")
 
 
 class Experiment(NamedTuple):
@@ -53,7 +52,7 @@ class Experiment(NamedTuple):
             f"{titles.get(name, name.replace('_', ' '))} {setting_text(value)}"
             for name, value in self.changes().items()
         ]
-        return "; ".join(texts).replace("× ", "×").strip()
+        return "; ".join(texts).replace("× ", "×")
 
     def numbers(self) -> dict[str, Number]:
         """Its numbers, by the name that follows profile and block in a key."""
@@ -94,12 +93,12 @@ def experiment_table(experiments: list[Experiment]) -> Table:
     rows = []
     for one in experiments:
         macs, coefficients = complexity.total(complexity.count(one.runs[0].spec))
-        # Another paper's network has no block of this one.
-        block = "" if "model" in one.runs[0].record["network"] else letter(one.block)
         found = one.numbers()
         names = ("seeds", "top1", "top1_gain", "top1_gain_welch", "precision")
         texts = (found[name].text if name in found else "" for name in names)
-        rows.append((block, one.change_text(), f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", *texts))
+        rows.append(
+            (letter(one.block), one.change_text(), f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", *texts)
+        )
     return Table(columns, "llrrrrrrl", tuple(rows))
 
 

@@ -109,40 +109,48 @@ def figure_6(runs: Sequence[Run], latency: Mapping[str, float]) -> PaperFigure:
     rows = []
     for block, group in by_block(runs).items():
         macs, coefficients = complexity.total(complexity.count(group[0].spec))
-        costs = {
-            "macs": macs / 1e6,
-            "coefficients": coefficients / 1e6,
-            "latency": latency.get(block),
-        }
-        costs = {name: costs[name] for name in labels}
-        rows.append({"block": block, "top1": list(top1_by_seed(group).values())} | costs)
-    figure = PaperFigure(TEXT_WIDTH, 2.3, rows)
+        row = {"name": block, "title": BLOCK_TITLES[block], "top1": list(top1_by_seed(group).values())}
+        row |= {"macs": macs / 1e6, "coefficients": coefficients / 1e6, "latency": latency.get(block)}
+        rows.append(row | {"look": {"color": COLORS[block], "marker": MARKERS[block]}})
+    return accuracy_against_costs(rows, labels)
+
+
+def accuracy_against_costs(rows: list[dict], labels: Mapping[str, str]) -> PaperFigure:
+    """A panel for each cost, a key of `labels` with its axis; each row a network, in its `look`.
+
+    A row has `name`, `title`, `top1` of each seed in percent, and the costs; without one it is not in that
+    panel. Blocks have their letter beside their mark.
+    """
+    columns = min(4, len(rows))
+    figure = PaperFigure(TEXT_WIDTH, 2.3 + 0.17 * (len(rows) > columns), rows)
     panels = figure.subplots(1, len(labels), sharey=True)
     for axes, (cost, label) in zip(panels, labels.items(), strict=True):
-        largest = max(row[cost] for row in rows)
-        for row in rows:
+        placed = [row for row in rows if row[cost] is not None]
+        largest = max(row[cost] for row in placed)
+        for row in placed:
             # Letters to the left, but for the last: costs that are almost the same stay legible.
             _draw_accuracy(axes, row, row[cost], "left" if row[cost] == largest else "right")
         axes.set(xlabel=label, xlim=(0, 1.12 * largest))
         axes.grid()
     panels[0].set_ylabel("Top-1 accuracy (%)")
     panels[0].margins(y=0.1)
-    handles = [_block_mark(row["block"], label=BLOCK_TITLES[row["block"]], linestyle="none") for row in rows]
-    figure.legend(handles=handles, loc="upper center", ncols=3)
-    figure.subplots_adjust(left=0.075, right=0.985, bottom=0.175, top=0.88, wspace=0.07)
+    handles = [Line2D([], [], label=row["title"], linestyle="none", **row["look"]) for row in rows]
+    figure.legend(handles=handles, loc="upper center", ncols=columns)
+    top = 0.88 if len(rows) <= columns else 0.82
+    figure.subplots_adjust(left=0.075, right=0.985, bottom=0.175, top=top, wspace=0.07)
     return figure
 
 
 def _draw_accuracy(axes: Axes, row: dict, cost: float, ha: str) -> None:
-    block, seeds = row["block"], row["top1"]
-    look = {"color": COLORS[block], "marker": MARKERS[block], "linestyle": "none"}
+    name, seeds, look = row["name"], row["top1"], row["look"] | {"linestyle": "none"}
     middle = estimate(seeds)
     if middle.interval is not None:
-        axes.plot([cost] * len(seeds), seeds, markersize=2.5, alpha=0.6, label=f"{block} seeds", **look)
-        axes.vlines(cost, *middle.interval, color=COLORS[block], linewidth=1)
-    axes.plot([cost], [middle.value], markersize=6, label=f"{block} mean", **look)
-    place = {"xytext": (6 if ha == "left" else -6, 3), "textcoords": "offset points", "ha": ha}
-    axes.annotate(letter(block), (cost, middle.value), weight="bold", **place)
+        axes.plot([cost] * len(seeds), seeds, markersize=2.5, alpha=0.6, label=f"{name} seeds", **look)
+        axes.vlines(cost, *middle.interval, color=look["color"], linewidth=1)
+    axes.plot([cost], [middle.value], markersize=6, label=f"{name} mean", **look)
+    if name in BLOCKS:
+        place = {"xytext": (6 if ha == "left" else -6, 3), "textcoords": "offset points", "ha": ha}
+        axes.annotate(letter(name), (cost, middle.value), weight="bold", **place)
 
 
 @styled

@@ -16,7 +16,10 @@ from xnnlib.spec import BLOCK_TITLES, BLOCKS
 DASH = "\N{EN DASH}"
 NETWORK_TITLES = {block: title[0] for block, title in BLOCK_TITLES.items()} | {
     "mobilenet_v2": "MobileNetV2",
+    "mnasnet1_0": "MnasNet 1.0",
+    "mobilenet_v3_large": "MobileNetV3-Large",
     "efficientnet_b0": "EfficientNet-B0",
+    "regnet_x_400mf": "RegNetX-400MF",
 }
 VARIANT_TITLES = {
     "project": "this project",

@@ -1,0 +1,91 @@
+"""Other papers' networks beside A, B and C: what the table and Figure 9 make of their records."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from report_runs import write_run
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import mobilenet_v2
+
+from xnnlib.baselines import adapt
+from xnnlib.report.baselines import baseline_table, figure_9, is_baseline
+from xnnlib.report.experiments import experiment_numbers, load_experiments
+from xnnlib.report.speed import Benchmark
+from xnnlib.spec import BLOCKS
+
+
+@pytest.fixture
+def experiments(tmp_path):
+    """Two seeds of each block, one of MobileNetV2, and an experiment that is no baseline."""
+    for block in BLOCKS:
+        for seed in (0, 1):
+            write_run(tmp_path, block, seed, 2.0 * seed)
+    write_run(tmp_path, "se", profile="narrow", network={"width": 0.5})
+    path = write_run(tmp_path, "standard", shift=-3.0, profile="others/mobilenet_v2").path
+    record = json.loads((path / "record.json").read_text())
+    record["network"] = {"model": "mobilenet_v2", "library": "torchvision 1", "num_classes": 10}
+    (path / "record.json").write_text(json.dumps(record))
+    names = [f"{block}-seed{seed}" for block in BLOCKS for seed in (0, 1)]
+    profiles = {
+        name: SimpleNamespace(name=name, base="small", run_names=lambda: names)
+        for name in ("small", "narrow", "others/mobilenet_v2")
+    }
+    return load_experiments(tmp_path / "results", profiles)
+
+
+@pytest.fixture
+def benchmarks():
+    """Images/s of block A and of MobileNetV2; of the others none."""
+    entries = [
+        {"network": name, "variant": variant, "precision": "float32", "macs": 1, "training": {"1": [rate]}}
+        for name, variant, rate in (("standard", "project", 40.0), ("mobilenet_v2", "torchvision", 20.0))
+    ]
+    fields = {"device": {"type": "cpu", "name": "a processor"}, "versions": {}, "commit": "f", "started": ""}
+    fields |= {"load_average": 0.0, "batch_size": 32, "matmul": {"1": [1.0]}, "entries": entries}
+    return [Benchmark.model_validate(fields)]
+
+
+def counted_by_torch():
+    """MACs of a 56 x 56 image, and coefficients without biases and batch norm, in millions."""
+    network = adapt(mobilenet_v2(num_classes=10), "mobilenet_v2").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, 56, 56))
+    held = sum(weight.numel() for weight in network.parameters() if weight.ndim > 1)
+    return counter.get_total_flops() / 2e6, held / 1e6
+
+
+def test_baselines_stand_below_the_blocks_of_their_base(experiments, benchmarks):
+    a, b, c, other = baseline_table(experiments, benchmarks).rows
+    assert [row[0][0] for row in (a, b, c)] == ["A", "B", "C"]
+    assert (a[3], b[3], a[4], a[5]) == ("40.0", "", "2", "41.2 ± 12.7")
+    macs, held = counted_by_torch()
+    assert other == ("MobileNetV2", f"{macs:.1f}", f"{held:.2f}", "20.0", "1", "37.2")
+
+
+def test_without_a_baseline_there_is_no_table(experiments, benchmarks):
+    own = [one for one in experiments if not is_baseline(one.runs[0])]
+    assert len(own) == 1 and baseline_table(own, benchmarks).rows == ()
+
+
+def test_a_baseline_is_compared_with_block_a(experiments):
+    gain = experiment_numbers(experiments)["others-mobilenet_v2.standard.top1_gain"]
+    assert gain.value == pytest.approx(37.2 - 41.2)
+    other, *own = gain.sources
+    assert other == "results/others/mobilenet_v2/standard-seed0"
+    assert own == ["results/small/standard-seed0", "results/small/standard-seed1"]
+
+
+def test_figure_9_sets_all_networks_against_their_costs(experiments, benchmarks):
+    macs, coefficients, speed = figure_9(experiments, benchmarks).axes
+    for axes, cost in zip((macs, coefficients, speed), (*counted_by_torch(), 20.0), strict=True):
+        (mark,) = (line for line in axes.lines if line.get_label() == "mobilenet_v2 mean")
+        assert (mark.get_xdata()[0], mark.get_ydata()[0]) == pytest.approx((cost, 37.2))
+    marks = {line.get_label(): line.get_marker() for line in macs.lines if line.get_label().endswith("mean")}
+    assert len(marks) == len(set(marks.values())) == 4
+    # Of B and C no speed was measured.
+    assert {line.get_label() for line in speed.lines if line.get_label().endswith("mean")} == {
+        "standard mean",
+        "mobilenet_v2 mean",
+    }

@@ -1,0 +1,81 @@
+"""The networks that the paper's came from, beside its own blocks, on the same images for as many epochs."""
+
+from collections.abc import Sequence
+
+from xnnlib import complexity
+from xnnlib.records import Run
+from xnnlib.report.estimates import estimate, text
+from xnnlib.report.experiments import Experiment
+from xnnlib.report.plots import GREY, accuracy_against_costs
+from xnnlib.report.speed import NETWORK_TITLES, Benchmark, speed_numbers
+from xnnlib.report.style import COLORS, MARKERS, PaperFigure, styled
+from xnnlib.report.summary import by_block, top1_by_seed, top1_digits
+from xnnlib.report.tables import Table
+from xnnlib.spec import BLOCK_TITLES
+
+COSTS = {
+    "macs": "MACs of one image (millions)",
+    "coefficients": "Coefficients (millions)",
+    "speed": "Training, images/s",
+}
+# In the order of the list of profiles; a block has its own.
+OTHER_MARKERS = ("v", "P", "X", "D", "*", "<", ">", "p")
+
+
+def is_baseline(run: Run) -> bool:
+    """Whether a run's network is another paper's, which has no block of Table 1."""
+    return "model" in run.record["network"]
+
+
+def title_of(run: Run) -> str:
+    """The name of a baseline's network."""
+    name = run.record["network"]["model"]
+    return NETWORK_TITLES.get(name, name)
+
+
+def compared(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark]) -> list[dict]:
+    """A, B and C at the baselines' budget, then the baselines; none if no baseline was run.
+
+    Each has `name`, `top1` of each seed, `macs` and `coefficients` in millions, and `speed`, images/s of
+    training by one thread, None where the benchmark has not measured it; `title` and `cells` are their text.
+    """
+    found = [one for one in experiments if is_baseline(one.runs[0])]
+    blocks = by_block(found[0].base) if found else {}
+    rows = [_row(block, BLOCK_TITLES[block], runs, benchmarks) for block, runs in blocks.items()]
+    others = ((one.runs[0].record["network"]["model"], one.runs) for one in found)
+    return rows + [_row(name, title_of(runs[0]), runs, benchmarks) for name, runs in others]
+
+
+def _row(name: str, title: str, runs: Sequence[Run], benchmarks: Sequence[Benchmark]) -> dict:
+    macs, coefficients = complexity.total(complexity.count(runs[0].spec))
+    variant = "" if name in BLOCK_TITLES else ".torchvision"
+    speed = speed_numbers(benchmarks).get(f"speed.cpu.{name}{variant}.images_per_second")
+    top1 = list(top1_by_seed(runs).values())
+    cells = (f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", speed.text if speed else "", str(len(top1)))
+    return {
+        "name": name,
+        "title": title,
+        "top1": top1,
+        "macs": macs / 1e6,
+        "coefficients": coefficients / 1e6,
+        "speed": speed.value if speed else None,
+        "cells": (*cells, text(estimate(top1), top1_digits(runs))),
+    }
+
+
+def baseline_table(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark]) -> Table:
+    """Each network: its costs, how fast it trains, its seeds and its accuracy."""
+    columns = ("Network", "MACs (M)", "Coefficients (M)", "Images/s", "Seeds", "Top-1 (%)")
+    rows = ((row["title"], *row["cells"]) for row in compared(experiments, benchmarks))
+    return Table(columns, "lrrrrr", tuple(rows))
+
+
+@styled
+def figure_9(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark]) -> PaperFigure:
+    """Top-1 of each network against its costs, as Figure 6 shows the blocks alone."""
+    rows, others = compared(experiments, benchmarks), iter(OTHER_MARKERS)
+    for row in rows:
+        name = row["name"]
+        row["look"] = {"color": COLORS.get(name, GREY)}
+        row["look"]["marker"] = MARKERS[name] if name in MARKERS else next(others)
+    return accuracy_against_costs(rows, COSTS)
