@@ -126,11 +126,11 @@ def accuracy_against_costs(rows: list[dict], labels: Mapping[str, str]) -> Paper
     panels = figure.subplots(1, len(labels), sharey=True)
     for axes, (cost, label) in zip(panels, labels.items(), strict=True):
         placed = [row for row in rows if row[cost] is not None]
-        largest = max(row[cost] for row in placed)
+        last = max((row for row in placed if row["name"] in BLOCKS), key=lambda row: row[cost])
         for row in placed:
             # Letters to the left, but for the last: costs that are almost the same stay legible.
-            _draw_accuracy(axes, row, row[cost], "left" if row[cost] == largest else "right")
-        axes.set(xlabel=label, xlim=(0, 1.12 * largest))
+            _draw_accuracy(axes, row, row[cost], "left" if row is last else "right")
+        axes.set(xlabel=label, xlim=(0, 1.12 * max(row[cost] for row in placed)))
         axes.grid()
     panels[0].set_ylabel("Top-1 accuracy (%)")
     panels[0].margins(y=0.1)
