@@ -23,10 +23,10 @@ NETWORK_TITLES = {block: title[0] for block, title in BLOCK_TITLES.items()} | {
 }
 VARIANT_TITLES = {
     "project": "this project",
-    "folded": "routing fixed, folded",
-    "timm": "timm's layers",
-    "plain": "timm's layers, plain step",
-    "torchvision": "torchvision's",
+    "folded": "folded",
+    "timm": "timm",
+    "plain": "timm, plain step",
+    "torchvision": "torchvision",
 }
 Rounds = list[PositiveFloat]
 
@@ -117,8 +117,8 @@ def latencies(benchmarks: list[Benchmark]) -> dict[str, float]:
 
 def speed_table(benchmarks: list[Benchmark]) -> Table:
     """A heading for each device and a row for each entry; no rows where nothing was measured."""
-    columns = ("Network", "Layers", "Images/s, one thread", "Images/s, all threads", "Share of bound (%)")
-    columns += ("1 image (ms)", "32 images (ms)", "Memory (MB)")
+    columns = ("Network", "Layers", "Images/s: one thread", "Images/s: all threads", "Share of bound (%)")
+    columns += ("Latency (ms): 1 image", "Latency (ms): 32 images", "Memory (MB)")
     rows = []
     for found in benchmarks:
         rows.append(found.title)
