@@ -47,7 +47,8 @@ from xnnlib.data import Split, load_dataset, to_device, train_batches
 from xnnlib.errors import UserError
 from xnnlib.files import write_atomically
 from xnnlib.model import Network, Routing, memory_format
-from xnnlib.report.speed import NETWORK_TITLES, Benchmark, speed_table
+from xnnlib.report.speed import Benchmark, speed_table
+from xnnlib.report.summary import BASELINE_TITLES
 from xnnlib.runtime import compiled
 from xnnlib.spec import BLOCKS, RECIPES, Recipe
 from xnnlib.training import logits_of, make_optimizer, train_step
@@ -57,7 +58,6 @@ runtime.ensure_torchvision()
 from timm.models import _efficientnet_blocks as timm_blocks  # noqa: E402
 
 CLASSES = 100
-KNOWN = tuple(name for name in NETWORK_TITLES if name not in BLOCKS)
 LATENCY_IMAGES = (1, 32)
 MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}
 QUIET = 1.0  # a load average above it means other work beside the benchmark
@@ -251,7 +251,7 @@ def prepare(recipe: Recipe, device: torch.device) -> tuple[dict, list[Job]]:
     for block in BLOCKS:
         network = with_timm_blocks(Network(block, CLASSES)).to(device)
         add(block, "plain", network, plain_step(network, batches, recipe), predicts=False)
-    for name in KNOWN:
+    for name in BASELINE_TITLES:
         network = placed_network(baselines.build(baselines.find(name, CLASSES)))
         add(name, "torchvision", network, project_step(network, batches, recipe, device), predicts=False)
     return result, sorted(jobs, key=lambda job: job.threads)

@@ -10,9 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import mobilenet_v2
 
 from xnnlib.baselines import adapt
-from xnnlib.report.baselines import baseline_table, figure_9, is_baseline
+from xnnlib.report.baselines import baseline_table, figure_9
 from xnnlib.report.experiments import experiment_numbers, load_experiments
 from xnnlib.report.speed import Benchmark
+from xnnlib.report.summary import is_baseline
 from xnnlib.spec import BLOCKS
 
 

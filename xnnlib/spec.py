@@ -136,6 +136,11 @@ class NetworkSpec:
             varied["expansion"] = self.expansion or stage.expansion
         return replace(stage, **varied)
 
+    @property
+    def name(self) -> str:
+        """What progress and messages call it."""
+        return self.block
+
     def levels(self) -> tuple[int, ...]:
         """The level of each stage, by the width that it makes in the table; 0 for what is no block."""
         level_of = {width: level for level, widths in enumerate(LEVELS, 1) for width in widths}
@@ -164,6 +169,11 @@ class BaselineSpec:
 
     # Records of every network name a block; this one has none of its own, and none of the paper's sizes.
     block = "standard"
+
+    @property
+    def name(self) -> str:
+        """What progress and messages call it."""
+        return self.model
 
     def sizes(self) -> dict[str, int | str]:
         """What a record says of the network."""

@@ -186,7 +186,7 @@ def fit(
             if not finished:
                 trainer = Trainer(spec, dataset, recipe, run_dir, record, device, checkpoint_seconds)
                 return trainer.train(on_epoch)
-    parallel.say(f"{spec.block}, seed {seed}: already complete, not trained again.")
+    parallel.say(f"{spec.name}, seed {seed}: already complete, not trained again.")
     return finished
 
 
@@ -209,7 +209,7 @@ class Trainer:
     ):
         runtime.keep_freed_memory()
         torch.backends.cudnn.benchmark = device.type == "cuda"
-        self.recipe, self.run_dir, self.device = recipe, run_dir, device
+        self.name, self.recipe, self.run_dir, self.device = spec.name, recipe, run_dir, device
         self.train_split = to_device(dataset.train, device)
         self.val_split = to_device(dataset.val, device)
         torch.manual_seed(record["seed"])
@@ -230,20 +230,20 @@ class Trainer:
         records.require_same_run(self.run_dir, saved["record"], record)
         self.state.restore(saved["state"])
         self.saved_place = self.state.place
-        parallel.say(f"{record['block']}, seed {record['seed']}: resuming from {self.state.where}.")
+        parallel.say(f"{self.name}, seed {record['seed']}: resuming from {self.state.where}.")
         return records.resumed(saved["record"], here, self.state.place)
 
     def train(self, on_epoch: Callable[[records.Run], None]) -> records.Run:
         """Train to the end and write the record."""
         recipe, state = self.recipe, self.state
         steps = steps_of(self.train_split, recipe)
-        name, done = self.record["block"], len(state.rows) * steps + state.sums.steps
+        done = len(state.rows) * steps + state.sums.steps
         quiet = not parallel.is_main()
         bar = tqdm(total=recipe.epochs * steps, initial=done, unit="step", mininterval=1.0, disable=quiet)
         with DeferSignals() as signals, bar:
             try:
                 for epoch in range(len(state.rows) + 1, recipe.epochs + 1):
-                    bar.set_description(f"{name} epoch {epoch}/{recipe.epochs}", refresh=False)
+                    bar.set_description(f"{self.name} epoch {epoch}/{recipe.epochs}", refresh=False)
                     self._epoch(epoch, bar, signals)
                     on_epoch(records.Run(self.run_dir, self.record, records.columns(state.rows)))
             except RuntimeError:

@@ -17,8 +17,8 @@ from xnnlib.data import Dataset, load_dataset
 from xnnlib.errors import UserError
 from xnnlib.files import sha256, write_atomically
 from xnnlib.records import Run, load_trained
+from xnnlib.report.summary import network_title
 from xnnlib.report.tables import Table
-from xnnlib.spec import BLOCK_TITLES
 from xnnlib.training import evaluate
 
 CHECKSUMS = "SHA256SUMS"  # one line a file, `<SHA-256>  <name>`, as `sha256sum -c` reads it
@@ -113,7 +113,7 @@ def verify(folder: Path, data_root: str = "") -> tuple[Table, bool]:
             if key not in datasets:
                 datasets[key] = load_images_of(run, data_root)
             top1, loss, verdict = check_run(run, datasets[key])
-        last, title = run.record["last"], BLOCK_TITLES[run.record["block"]]
+        last, title = run.record["last"], network_title(run)
         was = (f"{last['top1']:.2f}", f"{last['loss']:.4f}")
         rows.append((title, str(run.record["seed"]), was[0], top1, was[1], loss, verdict))
     columns = ("Block", "Seed", "Top-1, record (%)", "now (%)", "Loss, record", "now", "Verdict")

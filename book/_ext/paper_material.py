@@ -10,13 +10,13 @@ from pathlib import Path
 from xnnlib.errors import UserError
 from xnnlib.profiles import load_profiles
 from xnnlib.records import Run, load_runs
-from xnnlib.report import baselines, diagrams, inside, plots, routing, tables
+from xnnlib.report import baselines, diagrams, inside, plots, routing, summary, tables
 from xnnlib.report.experiments import Experiment, experiment_numbers, experiment_table, load_experiments
 from xnnlib.report.inside import inside_numbers, inside_table, load_analysis, routing_table
 from xnnlib.report.numbers import Number, numbers, run_numbers
 from xnnlib.report.routing import STUDY, in_study, load_study, study_numbers, study_table, title_of
 from xnnlib.report.speed import Benchmark, latencies, load_benchmarks, speed_numbers, speed_table
-from xnnlib.report.summary import letter, run_source
+from xnnlib.report.summary import is_baseline, letter, run_source
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCKS, NetworkSpec
 
@@ -82,7 +82,7 @@ TABLES: dict[str, Callable[[Material], Table]] = {
     "operations": lambda material: tables.operation_table(NetworkSpec()),
     "costs": lambda material: tables.cost_table(),
     "experiments": lambda material: experiment_table(
-        [one for one in material.experiments if not (in_study(one) or baselines.is_baseline(one.runs[0]))]
+        [one for one in material.experiments if not (in_study(one) or is_baseline(one.runs[0]))]
     ),
     "baselines": lambda material: baselines.baseline_table(material.experiments, material.benchmarks),
     "speed": lambda material: speed_table(material.benchmarks),
@@ -139,8 +139,8 @@ def artefact_source(material: Material, name: str) -> str:
 
 def network_title(material: Material, run: Run) -> str:
     """What a run trained: `Block B`, with what its experiment changes, or another paper's network."""
-    if baselines.is_baseline(run):
-        return baselines.title_of(run)
+    if is_baseline(run):
+        return summary.network_title(run)
     block = f"Block {letter(run.record['block'])}"
     one = next((one for one in material.experiments if run in one.runs), None)
     if one is None:

@@ -7,11 +7,11 @@ from xnnlib.records import Run
 from xnnlib.report.estimates import estimate, text
 from xnnlib.report.experiments import Experiment
 from xnnlib.report.plots import GREY, accuracy_against_costs
-from xnnlib.report.speed import NETWORK_TITLES, Benchmark, speed_numbers
+from xnnlib.report.speed import Benchmark, speed_numbers
 from xnnlib.report.style import COLORS, MARKERS, PaperFigure, styled
-from xnnlib.report.summary import by_block, top1_by_seed, top1_digits
+from xnnlib.report.summary import by_block, is_baseline, network_title, top1_by_seed, top1_digits
 from xnnlib.report.tables import Table
-from xnnlib.spec import BLOCK_TITLES
+from xnnlib.spec import BLOCKS
 
 COSTS = {
     "macs": "MACs of one image (millions)",
@@ -22,17 +22,6 @@ COSTS = {
 OTHER_MARKERS = ("v", "P", "X", "D", "*", "<", ">", "p")
 
 
-def is_baseline(run: Run) -> bool:
-    """Whether a run's network is another paper's, which has no block of Table 1."""
-    return "model" in run.record["network"]
-
-
-def title_of(run: Run) -> str:
-    """The name of a baseline's network."""
-    name = run.record["network"]["model"]
-    return NETWORK_TITLES.get(name, name)
-
-
 def compared(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark]) -> list[dict]:
     """A, B and C at the baselines' budget, then the baselines; none if no baseline was run.
 
@@ -40,21 +29,20 @@ def compared(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark])
     training by one thread, None where the benchmark has not measured it; `title` and `cells` are their text.
     """
     found = [one for one in experiments if is_baseline(one.runs[0])]
-    blocks = by_block(found[0].base) if found else {}
-    rows = [_row(block, BLOCK_TITLES[block], runs, benchmarks) for block, runs in blocks.items()]
-    others = ((one.runs[0].record["network"]["model"], one.runs) for one in found)
-    return rows + [_row(name, title_of(runs[0]), runs, benchmarks) for name, runs in others]
+    groups = by_block(found[0].base) if found else {}
+    groups |= {one.runs[0].record["network"]["model"]: one.runs for one in found}
+    return [_row(name, runs, benchmarks) for name, runs in groups.items()]
 
 
-def _row(name: str, title: str, runs: Sequence[Run], benchmarks: Sequence[Benchmark]) -> dict:
+def _row(name: str, runs: Sequence[Run], benchmarks: Sequence[Benchmark]) -> dict:
     macs, coefficients = complexity.total(complexity.count(runs[0].spec))
-    variant = "" if name in BLOCK_TITLES else ".torchvision"
+    variant = "" if name in BLOCKS else ".torchvision"
     speed = speed_numbers(benchmarks).get(f"speed.cpu.{name}{variant}.images_per_second")
     top1 = list(top1_by_seed(runs).values())
     cells = (f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", speed.text if speed else "", str(len(top1)))
     return {
         "name": name,
-        "title": title,
+        "title": network_title(runs[0]),
         "top1": top1,
         "macs": macs / 1e6,
         "coefficients": coefficients / 1e6,

@@ -14,8 +14,8 @@ from xnnlib.errors import UserError
 from xnnlib.records import Run
 from xnnlib.report.estimates import estimate
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
-from xnnlib.report.summary import by_block, letter, top1_by_seed
-from xnnlib.spec import BLOCK_TITLES, BLOCKS
+from xnnlib.report.summary import by_block, letter, network_title, top1_by_seed
+from xnnlib.spec import BLOCKS
 
 # The two panels: the columns of epochs.csv in validation and in training, and the axis.
 PANELS = (("val_top1", "train_top1", "Top-1 accuracy (%)"), ("val_loss", "train_loss", "Cross entropy"))
@@ -38,7 +38,7 @@ def curves(runs: Sequence[Run]) -> dict:
         if other := next((run.path for run in group if run.epochs["epoch"] != epochs), None):
             raise UserError(f"{other} has other epochs than {group[0].path}; train both to the same end.")
         columns = {column: [run.epochs[column] for run in group] for panel in PANELS for column in panel[:2]}
-        blocks[block] = {"epoch": epochs} | columns
+        blocks[block] = {"title": network_title(group[0]), "epoch": epochs} | columns
     seeds = max(len(series["val_top1"]) for series in blocks.values())
     return {
         "profiles": sorted({run.record["profile"] for run in runs}),
@@ -70,7 +70,8 @@ def figure_5(runs: Sequence[Run]) -> PaperFigure:
         look = {"ha": "right", "va": va, "color": GREY, "bbox": card}
         axes.annotate(f"chance, {classes} classes", (1, level), **place, **look)
     panels[0].set_ylim(0, None)
-    handles = [_block_mark(block, label=BLOCK_TITLES[block], linestyle="-") for block in data["blocks"]]
+    blocks = data["blocks"].items()
+    handles = [_block_mark(block, label=series["title"], linestyle="-") for block, series in blocks]
     handles.append(Line2D([], [], color=GREY, label=f"validation ({data['lines']})"))
     handles.append(Line2D([], [], color=GREY, label="training", **DASHED))
     figure.legend(handles=handles, loc="upper center", ncols=3, columnspacing=1.5, handlelength=2.4)
@@ -109,7 +110,7 @@ def figure_6(runs: Sequence[Run], latency: Mapping[str, float]) -> PaperFigure:
     rows = []
     for block, group in by_block(runs).items():
         macs, coefficients = complexity.total(complexity.count(group[0].spec))
-        row = {"name": block, "title": BLOCK_TITLES[block], "top1": list(top1_by_seed(group).values())}
+        row = {"name": block, "title": network_title(group[0]), "top1": list(top1_by_seed(group).values())}
         row |= {"macs": macs / 1e6, "coefficients": coefficients / 1e6, "latency": latency.get(block)}
         rows.append(row | {"look": {"color": COLORS[block], "marker": MARKERS[block]}})
     return accuracy_against_costs(rows, labels)

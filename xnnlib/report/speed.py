@@ -10,17 +10,12 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationErr
 from xnnlib.errors import UserError, explain
 from xnnlib.report.estimates import Estimate
 from xnnlib.report.numbers import Number
+from xnnlib.report.summary import BASELINE_TITLES
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
 
 DASH = "\N{EN DASH}"
-NETWORK_TITLES = {block: title[0] for block, title in BLOCK_TITLES.items()} | {
-    "mobilenet_v2": "MobileNetV2",
-    "mnasnet1_0": "MnasNet 1.0",
-    "mobilenet_v3_large": "MobileNetV3-Large",
-    "efficientnet_b0": "EfficientNet-B0",
-    "regnet_x_400mf": "RegNetX-400MF",
-}
+NETWORK_TITLES = {block: title[0] for block, title in BLOCK_TITLES.items()} | BASELINE_TITLES
 VARIANT_TITLES = {
     "project": "this project",
     "folded": "folded",

@@ -6,6 +6,26 @@ from xnnlib.records import Run
 from xnnlib.report.estimates import setting_text
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
 
+# The networks that this one came from, by their names in torchvision.
+BASELINE_TITLES = {
+    "mobilenet_v2": "MobileNetV2",
+    "mnasnet1_0": "MnasNet 1.0",
+    "mobilenet_v3_large": "MobileNetV3-Large",
+    "efficientnet_b0": "EfficientNet-B0",
+    "regnet_x_400mf": "RegNetX-400MF",
+}
+
+
+def is_baseline(run: Run) -> bool:
+    """Whether a run's network is another paper's, which has no block of Table 1."""
+    return "model" in run.record["network"]
+
+
+def network_title(run: Run) -> str:
+    """The title of a run's block, or the name of a baseline."""
+    name = run.record["network"].get("model")
+    return BASELINE_TITLES.get(name, name) if name else BLOCK_TITLES[run.record["block"]]
+
 
 def by_block(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The runs of each block that has any, in the order of BLOCKS, then of the seed."""
