@@ -173,7 +173,7 @@ class Provenance(SphinxDirective):
         for run in self.env.app.paper.notebooks:
             record, source = run.record, run_source(run)
             link = [page_link(self.env, "notebook", f"{source}/train")]
-            network = network_title(self.env.app.paper, run)
+            network = network_title(self.env.app.paper, run).removeprefix("Block ")
             cells = (record["profile"], network, str(record["seed"]), str(record["epochs"]))
             rows[nodes.make_id(f"run-{source}")] = (*cells, f"{record['last']['top1']:.2f}", link)
         return ("Profile", "Network", "Seed", "Epochs", "Top-1 (%)", "As it ran"), rows
