@@ -2,14 +2,19 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from report_runs import write_run
 
 from xnnlib.errors import UserError
+from xnnlib.profiles import load_profiles
 from xnnlib.report.estimates import MINUS
-from xnnlib.report.experiments import Experiment
-from xnnlib.report.routing import LOOKS, STUDY, figure_8, load_study, study_numbers, study_table
+from xnnlib.report.experiments import Experiment, load_experiments
+from xnnlib.report.routing import LOOKS, STUDY, TITLES, figure_8, load_study, study_numbers, study_table
+from xnnlib.spec import NetworkSpec
+
+PROJECT = Path(__file__).parents[1]
 
 
 def looked_into(lost):
@@ -68,7 +73,11 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
     assert change.value == -10 and change.low < -10 < change.high
     assert change.sources == ("results/routing/from-4/se_cond-seed0", "results/routing/from-4/se_cond-seed1")
     assert (numbers["study.epochs"].value, numbers["study.seeds"].value) == (3, 2)
-    assert numbers["routing-from-4.over_none"].value == pytest.approx((38.6 + 39.6) / 2 - 43.4)
+    # Of the seed that both have; of several seeds each is told, from the worst to the best.
+    assert numbers["routing-from-4.over_none"].text == f"{MINUS}4.8"
+    top1 = numbers["routing-from-4.top1"]
+    assert (top1.text, top1.low, top1.high) == ("38.6 and 39.6", 38.6, 39.6)
+    assert (numbers["routing-none.top1"].text, numbers["routing-none.top1"].low) == ("43.4", 43.4)
     assert "routing-from-4.over_frozen" not in numbers  # which was not run
     assert numbers["first-epoch.zero_init.routing"].text == "0.125"
     assert numbers["first-epoch.zero_init.first_block"].text == "1.0"
@@ -83,6 +92,31 @@ def test_the_best_way_is_compared_with_the_frozen_routing(tmp_path):
         for name, shift in shifts.items()
     ]
     assert study_numbers(experiments, STUDIED)["study.best_over_frozen"].value == pytest.approx(-1)
+
+
+def test_chosen_way_is_the_most_accurate_that_needs_its_routing(tmp_path):
+    """The equalised one gains as much as it loses, and the one from level 4 loses more than its interval."""
+    found = {"equalised": (2.0, {}), "from-4": (1.0, {"routing": "zero_init", "conditional_from": 4})}
+    found |= {"zero_init": (0.0, {"routing": "zero_init"}), "frozen": (3.0, {"routing": "frozen"})}
+    experiments = [
+        Experiment(
+            f"routing/{name}",
+            "se_cond",
+            [write_run(tmp_path, "se_cond", 0, shift, profile=f"routing/{name}", network=sizes)],
+            [],
+        )
+        for name, (shift, sizes) in found.items()
+    ]
+    lost = {"equalised": 10, "from-4": 60, "zero_init": 60, "frozen": 10}
+    study = {"runs": {f"routing/{name}/se_cond-seed0": looked_into(own) for name, own in lost.items()}}
+    chosen = study_numbers(experiments, study | {"first_epoch": {}})["study.chosen"]
+    assert chosen.text == "as drawn, from zero, from level 4"
+
+
+def test_block_c_is_what_the_study_chose():
+    experiments = load_experiments(PROJECT / "results", load_profiles(PROJECT))
+    chosen = study_numbers(experiments, load_study(PROJECT / "results"))["study.chosen"]
+    assert chosen.text == TITLES[NetworkSpec("se_cond").routing]
 
 
 def test_figure_draws_the_loss_and_the_last_block_of_each_step():
