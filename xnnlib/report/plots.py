@@ -63,7 +63,7 @@ def figure_5(runs: Sequence[Run]) -> PaperFigure:
             _draw_curves(axes, block, series, *columns)
         axes.set(xlabel="Epoch", ylabel=label)
         axes.grid(axis="y")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.axhline(level, color="#555555", linewidth=0.8, linestyle=":", label="chance", zorder=1)
         place = {"xycoords": ("axes fraction", "data"), "xytext": (-2, offset), "textcoords": "offset points"}
         card = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
