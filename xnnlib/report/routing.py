@@ -131,9 +131,11 @@ def _top1_of_seeds(runs: Sequence[Run]) -> Number:
 
 
 def _gain(runs: Sequence[Run], control: Sequence[Run]) -> Number:
-    """Points of top-1 that the runs lie above the control's, a mean over the seeds that both have."""
+    """Points of top-1 that the runs lie above the control's, of the seeds that both have if there are any."""
     own, others, both = top1_by_seed(runs), top1_by_seed(control), [*runs, *control]
-    gain = mean(own[seed] - others[seed] for seed in own.keys() & others.keys())
+    seeds = own.keys() & others.keys()
+    top1, other = ([side[seed] for seed in seeds or side] for side in (own, others))
+    gain = mean(top1) - mean(other)
     return Number.measured(Estimate(gain), top1_digits(both), both, signed=True)
 
 
