@@ -51,7 +51,7 @@ def test_table_has_a_row_for_each_way_to_route(experiments):
     assert study_table(experiments, STUDIED).rows == (
         ("none, one expert (block B)", "43.4", "", "", "", "", ""),
         (
-            "as drawn, from zero, from level 4",
+            "unscaled, from zero, from level 4",
             "38.6, 39.6",
             "0.100",
             "0.020",
@@ -72,6 +72,8 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
     change = numbers["routing-from-4.routing_mean"]
     assert change.value == -10 and change.low < -10 < change.high
     assert change.sources == ("results/routing/from-4/se_cond-seed0", "results/routing/from-4/se_cond-seed1")
+    assert numbers["routing-from-4.worst_loss"].text == "1.7"
+    assert numbers["study.chance_loss"].value == pytest.approx(2.302585)
     assert (numbers["study.epochs"].value, numbers["study.seeds"].value) == (3, 2)
     # Of the seed that both have; of several seeds each is told, from the worst to the best.
     assert numbers["routing-from-4.over_none"].text == f"{MINUS}4.8"
@@ -110,7 +112,7 @@ def test_chosen_way_is_the_most_accurate_that_needs_its_routing(tmp_path):
     lost = {"equalised": 10, "from-4": 60, "zero_init": 60, "frozen": 10}
     study = {"runs": {f"routing/{name}/se_cond-seed0": looked_into(own) for name, own in lost.items()}}
     chosen = study_numbers(experiments, study | {"first_epoch": {}})["study.chosen"]
-    assert chosen.text == "as drawn, from zero, from level 4"
+    assert chosen.text == "unscaled, from zero, from level 4"
 
 
 def test_block_c_is_what_the_study_chose():

@@ -95,8 +95,8 @@ class Routing(nn.Linear):
 
     r = sigmoid(V z / d), z the channel means, without bias. `kind` is one of ROUTINGS:
 
-    - "torch_init": as drawn, d = 1, V as torch initialises a linear layer;
-    - "zero_init", "shared": as drawn, V from zero, so that every sample starts with the same filter, half
+    - "torch_init": unscaled, d = 1, V as torch initialises a linear layer;
+    - "zero_init", "shared": unscaled, V from zero, so that every sample starts with the same filter, half
       the experts' sum ("shared": one routing for the three convolutions of an `InvertedResidual`);
     - "equalised": V from zero, d = sqrt(channels) (Karras et al., arXiv:1710.10196, section 4.1). Channel
       means are mostly positive and no batch norm undoes the scale of what follows: without it one step

@@ -1,6 +1,7 @@
 """How block C's routing was settled: the runs of results/routing, and what was found in them."""
 
 from collections.abc import Sequence
+from math import log
 from pathlib import Path
 from statistics import mean, median
 
@@ -17,10 +18,10 @@ from xnnlib.report.tables import Table
 
 STUDY = "routing/study.json"
 TITLES = {
-    "torch_init": "as drawn, torch's initialisation",
-    "zero_init": "as drawn, from zero",
+    "torch_init": "unscaled, torch's initialisation",
+    "zero_init": "unscaled, from zero",
     "equalised": "equalised",
-    "shared": "as drawn, from zero, one for three",
+    "shared": "unscaled, from zero, one for three",
     "frozen": "frozen at one half",
 }
 PARTS = ("expand", "depthwise", "project")
@@ -74,7 +75,7 @@ def in_study(one: Experiment) -> bool:
 
 
 def title_of(run: Run) -> str:
-    """How a run routes: `as drawn, from zero, from level 4`."""
+    """How a run routes: `unscaled, from zero, from level 4`."""
     network, rate = run.record["network"], run.record["recipe"]["routing_learning_rate"]
     if run.record["block"] == "se":
         return "none, one expert (block B)"
@@ -147,10 +148,11 @@ def _is_conditional(change: Number | None) -> bool:
 def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, Number]:
     """Numbers such as `study.epochs`, `routing-frozen.routing_mean` and `first-epoch.zero_init.last_block`.
 
-    Changes in points of top-1; `top1` is that of each seed, `over_frozen` and `over_none` are gains over
-    these two controls, and `study.best_over_frozen` is that of the best way. `study.chosen` is the most
-    accurate of the ways that need their routing. Of a first epoch the median `scale` of the first and of the
-    last block, and the mean loss and standard deviation of the `routing`, over its last ten steps.
+    Changes in points of top-1; `top1` is that of each seed, `worst_loss` the largest of theirs, `over_frozen`
+    and `over_none` are gains over these two controls, and `study.best_over_frozen` is that of the best way.
+    `study.chosen` is the most accurate of the ways that need their routing. Of a first epoch the median
+    `scale` of the first and of the last block, and the mean loss and standard deviation of the `routing`,
+    over its last ten steps.
     """
     found = {}
     if runs := [run for one in filter(in_study, experiments) for run in one.runs]:
@@ -158,12 +160,16 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         shared = {"epochs": record["epochs"], "crop": record["recipe"]["crop"]}
         shared |= {name: record["dataset"][name] for name in ("num_classes", "val_images")}
         shared["seeds"] = max(run.record["seed"] for run in runs) + 1
+        chance = log(shared["num_classes"])
+        found["study.chance_loss"] = Number.of(chance, sources, f"{chance:.1f}")
         found |= {f"study.{name}": Number.of(value, sources) for name, value in shared.items()}
     controls = {one.profile.removeprefix("routing/"): one.runs for one in experiments if in_study(one)}
     for one in filter(in_study, experiments):
         sources, digits = tuple(map(run_source, one.runs)), top1_digits(one.runs)
         key = one.profile.replace("/", "-")
         found[f"{key}.top1"] = _top1_of_seeds(one.runs)
+        loss = max(run.record["last"]["loss"] for run in one.runs)
+        found[f"{key}.worst_loss"] = Number.of(loss, sources, f"{loss:.1f}")
         for name, change in _changes(one, study).items():
             found[f"{key}.{name}"] = Number(*change, text(change, digits, True), sources)
         for control in ("frozen", "none"):
