@@ -27,11 +27,6 @@ def test_gather_places_each_image_at_the_corner():
         assert torch.equal(image[:, :rows, :columns], images[index])
 
 
-def test_gather_of_one_size():
-    images, uniform = packed([(4, 6)] * 3)
-    assert torch.equal(uniform.gather(torch.tensor([2, 0]), 4, 6), torch.stack([images[2], images[0]]))
-
-
 def test_gather_asks_every_images_size():
     """16 + 4 + 28 pixels are three images of 4x4: no reason to read them as such."""
     images, ragged = packed([(2, 2), (4, 4), (4, 7)])

@@ -6,8 +6,7 @@ from scipy import stats
 
 from xnnlib import complexity
 from xnnlib.errors import UserError
-from xnnlib.report.estimates import Estimate, text
-from xnnlib.report.numbers import Number, numbers, run_numbers
+from xnnlib.report.numbers import numbers, run_numbers
 from xnnlib.spec import BLOCKS, NetworkSpec
 
 MINUS = "\N{MINUS SIGN}"
@@ -46,12 +45,6 @@ def test_values_are_exact_where_texts_are_rounded(one_seed):
     assert one_seed["standard.sampling_error"].value == pytest.approx(1.96 * (40.2 * 59.8 / 500) ** 0.5)
     assert one_seed["se.top1_gain"].value == pytest.approx(3.2)
     assert one_seed["train_hours"].value == pytest.approx((90 + 120 + 180) / 3600)
-
-
-def test_half_width_of_thousands_is_never_read_back_from_its_text():
-    measured = Estimate(5000.0, (3800.0, 6200.0))
-    number = Number(*measured, text(measured, 0), ("run",))
-    assert number.text == "5,000 ± 1,200" and (number.low, number.high) == (3800.0, 6200.0)
 
 
 def test_gains_are_paired_by_seed_with_welchs_interval_beside(tmp_path):

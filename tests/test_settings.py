@@ -49,7 +49,6 @@ def test_notebook_s_parameters_are_the_settings_with_their_defaults():
         ({"profile": "mine\n"}, r"profile is 'mine\\n'; it must be one line of printable text .*"),
         ({"run_dir": ""}, "run_dir is ''; it must be one line .*"),
         ({2: 3}, "profiles/x.yaml: parameter '2' is unknown; .*"),
-        (None, "profiles/x.yaml: it is no list of .*"),
     ],
     ids=repr,
 )

@@ -6,14 +6,6 @@ from xnnlib.errors import UserError
 from xnnlib.spec import BLOCKS, LEVELS, RECIPES, TABLE_1, NetworkSpec, Recipe, recipe_for
 
 
-def test_identity_marks_are_those_of_the_paper():
-    blocks = [row for row in TABLE_1 if row.operation == "block"]
-    assert [row.identity for row in blocks] == [
-        True, False, True, False, True, False, True, False, True, False,
-    ]  # fmt: skip
-    assert all(row.identity for row in TABLE_1 if row.repeat > 1), "a row cannot repeat"
-
-
 def test_levels_are_the_paper_s():
     assert NetworkSpec().levels() == (0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 0, 0)
     # Of the table's widths, whatever the network's own are.

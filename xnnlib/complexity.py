@@ -5,7 +5,7 @@ the gates' scaling and the identity adds are left out. Coefficients are the weig
 operations, without biases and batch-norm parameters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -54,9 +54,8 @@ def count(spec: AnySpec) -> tuple[Operation, ...]:
     return tuple(operations)
 
 
-def total(operations: Iterable[Operation], kinds: Iterable[str] = KINDS) -> tuple[int, int]:
+def total(operations: Iterable[Operation], kinds: Container[str] = KINDS) -> tuple[int, int]:
     """MACs and coefficients over all repeats of the operations of the given kinds."""
-    kinds = tuple(kinds)
     chosen = [operation for operation in operations if operation.kind in kinds]
     return (
         sum(operation.repeat * operation.macs for operation in chosen),

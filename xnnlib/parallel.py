@@ -30,7 +30,7 @@ def world_size() -> int:
 
 def rank() -> int:
     """Which of them this is, from 0."""
-    return int(os.environ["RANK"]) if _started_by_torchrun() else 0
+    return int(os.environ["RANK"]) if dist.is_torchelastic_launched() else 0
 
 
 def shard() -> dict[str, int]:
@@ -43,14 +43,10 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def _started_by_torchrun() -> bool:
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
 @contextmanager
 def process_group() -> Iterator[None]:
     """Join the other processes, where torchrun started this one; leave them at the end."""
-    if not _started_by_torchrun():
+    if not dist.is_torchelastic_launched():
         yield
         return
     if torch.cuda.is_available():

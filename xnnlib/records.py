@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -31,8 +39,6 @@ from xnnlib.spec import BLOCKS, SIZES, AnySpec, NonNegativeInt, PositiveInt, Rec
 
 RECORD, EPOCHS, WEIGHTS = "record.json", "epochs.csv", "weights.safetensors"
 
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -62,7 +68,7 @@ class _Best(_Checked):
 
 
 class _Last(_Best):
-    loss: NonNegative
+    loss: NonNegativeFloat
 
 
 class _Place(_Checked):
@@ -72,7 +78,7 @@ class _Place(_Checked):
 
 class _Diverged(_Place):
     steps_per_epoch: PositiveInt
-    learning_rate: NonNegative
+    learning_rate: NonNegativeFloat
     checkpoint: _Place | None
 
 
@@ -130,8 +136,8 @@ class CompleteRecord(Record):
     epochs: PositiveInt
     last: _Last
     best: _Best
-    train_seconds: Positive
-    images_per_second: Positive
+    train_seconds: PositiveFloat
+    images_per_second: PositiveFloat
 
     @model_validator(mode="after")
     def _ends_with_last(self) -> "CompleteRecord":
@@ -150,13 +156,13 @@ class EpochRow(BaseModel):
 
     model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
 
-    epoch: Positive
-    learning_rate: NonNegative
-    train_loss: NonNegative
+    epoch: PositiveFloat
+    learning_rate: NonNegativeFloat
+    train_loss: NonNegativeFloat
     train_top1: Percent
-    val_loss: NonNegative
+    val_loss: NonNegativeFloat
     val_top1: Percent
-    seconds: NonNegative
+    seconds: NonNegativeFloat
 
 
 EPOCH_COLUMNS = tuple(EpochRow.model_fields)

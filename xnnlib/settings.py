@@ -136,8 +136,6 @@ NAMES = tuple(Settings.model_fields)
 
 def from_mapping(values: Mapping, where: str) -> Settings:
     """Settings from a profile's values. Raises UserError, which begins with `where`, on what cannot be."""
-    if not isinstance(values, Mapping):
-        raise UserError(f"{where}: it is no list of `name: value`; see profiles/quick.yaml for one.")
     try:
         return Settings(**{str(name): value for name, value in values.items()})
     except UserError as error:

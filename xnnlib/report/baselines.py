@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from xnnlib import complexity
 from xnnlib.records import Run
 from xnnlib.report.estimates import estimate, text
 from xnnlib.report.experiments import Experiment
-from xnnlib.report.plots import GREY, accuracy_against_costs
+from xnnlib.report.plots import GREY, accuracy_against_costs, cost_row
 from xnnlib.report.speed import Benchmark, speed_numbers
-from xnnlib.report.style import COLORS, MARKERS, PaperFigure, styled
-from xnnlib.report.summary import by_block, is_baseline, network_title, top1_by_seed, top1_digits
+from xnnlib.report.style import COLORS, MARKERS, PaperFigure, applied
+from xnnlib.report.summary import by_block, is_baseline, top1_digits
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCKS
 
@@ -35,20 +34,11 @@ def compared(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark])
 
 
 def _row(name: str, runs: Sequence[Run], benchmarks: Sequence[Benchmark]) -> dict:
-    macs, coefficients = complexity.total(complexity.count(runs[0].spec))
-    variant = "" if name in BLOCKS else ".torchvision"
+    row, variant = cost_row(name, runs), "" if name in BLOCKS else ".torchvision"
     speed = speed_numbers(benchmarks).get(f"speed.cpu.{name}{variant}.images_per_second")
-    top1 = list(top1_by_seed(runs).values())
-    cells = (f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", speed.text if speed else "", str(len(top1)))
-    return {
-        "name": name,
-        "title": network_title(runs[0]),
-        "top1": top1,
-        "macs": macs / 1e6,
-        "coefficients": coefficients / 1e6,
-        "speed": speed.value if speed else None,
-        "cells": (*cells, text(estimate(top1), top1_digits(runs))),
-    }
+    top1 = text(estimate(row["top1"]), top1_digits(runs))
+    cells = (f"{row['macs']:.1f}", f"{row['coefficients']:.2f}", speed.text if speed else "")
+    return row | {"speed": speed.value if speed else None, "cells": (*cells, str(len(row["top1"])), top1)}
 
 
 def baseline_table(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark]) -> Table:
@@ -58,7 +48,7 @@ def baseline_table(experiments: Sequence[Experiment], benchmarks: Sequence[Bench
     return Table(columns, "lrrrrr", tuple(rows))
 
 
-@styled
+@applied()
 def figure_9(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark]) -> PaperFigure:
     """Top-1 of each network against its costs, as Figure 6 shows the blocks alone."""
     rows, others = compared(experiments, benchmarks), iter(OTHER_MARKERS)

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 from xnnlib.model import CondConv2d, SqueezeExcite, untrained
 from xnnlib.report.canvas import RADIUS, Canvas, place
-from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
+from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, applied
 from xnnlib.report.summary import letter
 from xnnlib.report.trace import GATE, OPAQUE, Group, Step, groups, trace
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage
@@ -20,7 +20,7 @@ def shape_text(*sizes: object) -> str:
     return "$" + r"{\times}".join(str(size) for size in sizes) + "$"
 
 
-@styled
+@applied()
 def figure_1(spec: NetworkSpec) -> PaperFigure:
     """The structure: stem, levels of blocks, last convolution, classifier, with the shapes between."""
     parts: dict[str, list[Stage]] = {}
@@ -73,7 +73,7 @@ EXPAND, DEPTHWISE, GATED, PROJECT = 0.61, 2.47, 4.33, 4.99
 BLOCK_WIDTHS = {"batch norm": 0.33, "ReLU": 0.36, GATE: 0.5, "": 0.62}
 
 
-@styled
+@applied()
 def figure_2(spec: NetworkSpec) -> PaperFigure:
     """The three blocks under each other; what a block adds to the one above stands out.
 
@@ -144,7 +144,7 @@ def _label_shape(canvas: Canvas, x: float, y: float, shape: list[str]) -> None:
 GATE_WIDTHS = {"linear": 0.42, "": 0.46}
 
 
-@styled
+@applied()
 def figure_3(spec: NetworkSpec) -> PaperFigure:
     """Squeeze-and-excite: the gate's operations above the tensor that it scales.
 
@@ -182,7 +182,7 @@ def _draw_gate(canvas: Canvas, gate: list[Group], x: float, y: float, gaps: list
     return at
 
 
-@styled
+@applied()
 def figure_4(spec: NetworkSpec) -> PaperFigure:
     """Conditional convolution: routing above, the experts and their sum, the convolution below.
 

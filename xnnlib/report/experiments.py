@@ -6,17 +6,15 @@ A row is one block of one such profile. Only what was run is shown, and what dif
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from xnnlib import complexity
+from xnnlib.profiles import Profile
 from xnnlib.records import Run, load_run
 from xnnlib.report.estimates import setting_text
 from xnnlib.report.numbers import Number, gains, measured
 from xnnlib.report.summary import by_block, letter, run_source, shared
 from xnnlib.report.tables import TITLES, Table
-
-if TYPE_CHECKING:
-    from xnnlib.profiles import Profile
 
 # The sizes of a network as the paper writes them.
 SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Nₑ/Nᵢ", "width": "width ×"}
@@ -64,7 +62,7 @@ class Experiment(NamedTuple):
         return found | measured(self.runs) | (gains(self.runs, self.base_runs) if self.base_runs else {})
 
 
-def load_experiments(results_dir: Path, profiles: Mapping[str, "Profile"]) -> list[Experiment]:
+def load_experiments(results_dir: Path, profiles: Mapping[str, Profile]) -> list[Experiment]:
     """The experiments among the profiles that have runs, in the order of the list.
 
     An experiment is a profile whose `base` is another one; a base that is only a file of parameters has no

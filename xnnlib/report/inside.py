@@ -12,7 +12,7 @@ from xnnlib.files import sha256
 from xnnlib.records import WEIGHTS
 from xnnlib.report.estimates import Estimate, discordant_difference, text
 from xnnlib.report.numbers import Number
-from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, PaperFigure, styled
+from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, PaperFigure, applied
 from xnnlib.report.summary import digits_of, letter
 from xnnlib.report.tables import Table
 
@@ -154,7 +154,7 @@ def inside_numbers(analysis: dict) -> dict[str, Number]:
     return {f"inside.{name}": number for name, number in found.items()}
 
 
-@styled
+@applied()
 def figure_7(analysis: dict) -> PaperFigure:
     """How much the routing of C and the gates of B and C differ from image to image, block by block."""
     levels = {_place(row): row["level"] for row in analysis["modules"]}

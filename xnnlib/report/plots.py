@@ -13,7 +13,7 @@ from xnnlib.data import shapes
 from xnnlib.errors import UserError
 from xnnlib.records import Run
 from xnnlib.report.estimates import estimate
-from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, styled
+from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, TEXT_WIDTH, PaperFigure, applied
 from xnnlib.report.summary import by_block, letter, network_title, top1_by_seed
 from xnnlib.spec import BLOCKS
 
@@ -48,7 +48,7 @@ def curves(runs: Sequence[Run]) -> dict:
     }
 
 
-@styled
+@applied()
 def figure_5(runs: Sequence[Run]) -> PaperFigure:
     """Top-1 and loss by epoch: validation solid, with each seed as a thin line, training dashed.
 
@@ -71,7 +71,10 @@ def figure_5(runs: Sequence[Run]) -> PaperFigure:
         axes.annotate(f"chance, {classes} classes", (1, level), **place, **look)
     panels[0].set_ylim(0, None)
     blocks = data["blocks"].items()
-    handles = [_block_mark(block, label=series["title"], linestyle="-") for block, series in blocks]
+    handles = [
+        Line2D([], [], label=series["title"], color=COLORS[block], marker=MARKERS[block])
+        for block, series in blocks
+    ]
     handles.append(Line2D([], [], color=GREY, label=f"validation ({data['lines']})"))
     handles.append(Line2D([], [], color=GREY, label="training", **DASHED))
     figure.legend(handles=handles, loc="upper center", ncols=3, columnspacing=1.5, handlelength=2.4)
@@ -94,11 +97,7 @@ def _draw_curves(axes: Axes, block: str, series: dict, validation: str, training
         axes.plot(epochs, values, color=color, label=f"{block} {validation} seed", **THIN)
 
 
-def _block_mark(block: str, **look) -> Line2D:
-    return Line2D([], [], color=COLORS[block], marker=MARKERS[block], **look)
-
-
-@styled
+@applied()
 def figure_6(runs: Sequence[Run], latency: Mapping[str, float]) -> PaperFigure:
     """Top-1 against MACs, coefficients and, if each block has one, the latency in milliseconds.
 
@@ -107,13 +106,20 @@ def figure_6(runs: Sequence[Run], latency: Mapping[str, float]) -> PaperFigure:
     labels = {"macs": "MACs of one image (millions)", "coefficients": "Coefficients (millions)"}
     if by_block(runs).keys() <= latency.keys():
         labels["latency"] = "Latency of one image (ms)"
-    rows = []
-    for block, group in by_block(runs).items():
-        macs, coefficients = complexity.total(complexity.count(group[0].spec))
-        row = {"name": block, "title": network_title(group[0]), "top1": list(top1_by_seed(group).values())}
-        row |= {"macs": macs / 1e6, "coefficients": coefficients / 1e6, "latency": latency.get(block)}
-        rows.append(row | {"look": {"color": COLORS[block], "marker": MARKERS[block]}})
+    rows = [
+        cost_row(block, group)
+        | {"latency": latency.get(block), "look": {"color": COLORS[block], "marker": MARKERS[block]}}
+        for block, group in by_block(runs).items()
+    ]
     return accuracy_against_costs(rows, labels)
+
+
+def cost_row(name: str, runs: Sequence[Run]) -> dict:
+    """A network's `title`, top-1 by seed, and MACs of an image and coefficients, in millions."""
+    macs, coefficients = complexity.total(complexity.count(runs[0].spec))
+    top1 = list(top1_by_seed(runs).values())
+    counts = {"macs": macs / 1e6, "coefficients": coefficients / 1e6}
+    return {"name": name, "title": network_title(runs[0]), "top1": top1} | counts
 
 
 def accuracy_against_costs(rows: list[dict], labels: Mapping[str, str]) -> PaperFigure:
@@ -154,7 +160,7 @@ def _draw_accuracy(axes: Axes, row: dict, cost: float, ha: str) -> None:
         axes.annotate(letter(name), (cost, middle.value), weight="bold", **place)
 
 
-@styled
+@applied()
 def shapes_sheet(num_classes: int = 10, per_class: int = 7, size: int = 32, seed: int = 0) -> PaperFigure:
     """Images of the embedded `shapes`, `size` x `size` pixels: a row for each of the first classes."""
     gap = 2

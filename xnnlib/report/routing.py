@@ -12,7 +12,7 @@ from xnnlib.report.estimates import Estimate, discordant_difference, setting_tex
 from xnnlib.report.experiments import Experiment
 from xnnlib.report.inside import load_found
 from xnnlib.report.numbers import Number
-from xnnlib.report.style import COLUMN_WIDTH, PaperFigure, styled
+from xnnlib.report.style import COLUMN_WIDTH, PaperFigure, applied
 from xnnlib.report.summary import run_source, top1_by_seed, top1_digits
 from xnnlib.report.tables import Table
 
@@ -140,11 +140,6 @@ def _gain(runs: Sequence[Run], control: Sequence[Run]) -> Number:
     return Number.measured(Estimate(gain), top1_digits(both), both, signed=True)
 
 
-def _is_conditional(change: Number | None) -> bool:
-    """Whether the mean routing costs a way to route more than the interval of what it changes."""
-    return change is not None and change.high < 0
-
-
 def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, Number]:
     """Numbers such as `study.epochs`, `routing-frozen.routing_mean` and `first-epoch.zero_init.last_block`.
 
@@ -179,8 +174,8 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
     if ways and "frozen" in controls:
         over = (found[f"routing-{name}.over_frozen"] for name in ways)
         found["study.best_over_frozen"] = max(over, key=lambda number: number.value)
-    conditional = [name for name in ways if _is_conditional(found.get(f"routing-{name}.routing_mean"))]
-    if conditional:
+    changes = {name: found.get(f"routing-{name}.routing_mean") for name in ways}
+    if conditional := [name for name, change in changes.items() if change and change.high < 0]:
         best = max(conditional, key=lambda name: found[f"routing-{name}.top1"].value)
         sources = [run_source(run) for name in ways for run in controls[name]]
         found["study.chosen"] = Number.of(title_of(controls[best][0]), sources)
@@ -196,7 +191,7 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
     return found
 
 
-@styled
+@applied()
 def figure_8(study: dict) -> PaperFigure:
     """The first epoch of four routings: the loss, and how unequal the images' activations are, by step."""
     epochs = study["first_epoch"]

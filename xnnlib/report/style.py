@@ -5,8 +5,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import ContextDecorator
 from functools import partial
 from pathlib import Path
 
@@ -27,8 +26,8 @@ COLORS = {"standard": "#0072B2", "se": "#D55E00", "se_cond": "#009E73"}
 MARKERS = {"standard": "o", "se": "s", "se_cond": "^"}
 
 
-def applied() -> AbstractContextManager:
-    """The paper's style while the context lasts, over matplotlib's defaults whatever the user set."""
+def applied() -> ContextDecorator:
+    """The paper's style, over matplotlib's defaults whatever the user set: a context or a decorator."""
     return matplotlib.style.context(["default", STYLE_FILE])
 
 
@@ -72,8 +71,3 @@ def saved_digest(path: str | os.PathLike) -> str:
     if not found:
         raise UserError(f"{path} was not saved by this project; draw it again with: make figures")
     return found[0].decode()
-
-
-def styled(draw: Callable[..., PaperFigure]) -> Callable[..., PaperFigure]:
-    """Decorate a function that draws a figure so that it draws in the paper's style."""
-    return applied()(draw)

@@ -1,7 +1,7 @@
 """Tables 1 to 4 and the costs of the three blocks, as final text."""
 
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from itertools import groupby
@@ -207,7 +207,7 @@ def cost_table(num_classes: int = 100) -> Table:
     """The totals of A, B and C beside each other in millions, one line for each kind of operation."""
     counted = [complexity.count(NetworkSpec(block, num_classes)) for block in BLOCKS]
 
-    def totals(kinds: Iterable[str] = complexity.KINDS) -> list[int]:
+    def totals(kinds: Container[str] = complexity.KINDS) -> list[int]:
         pairs = [complexity.total(operations, kinds) for operations in counted]
         return [pair[index] for index in (0, 1) for pair in pairs]
 
