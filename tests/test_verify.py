@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from PIL import Image
+from small_archives import image_folder, write_folder
 
 from xnnlib import training, verify
 from xnnlib.data import load_images
@@ -49,17 +49,6 @@ def edit_record(copy, change):
     verify.write_checksums(copy)
 
 
-def make_folder(root):
-    """A folder data set whose classes are of unequal size, 23 and 11 for training."""
-    for split, sizes in (("train", (23, 11)), ("val", (6, 3))):
-        for name, size in zip("ab", sizes, strict=True):
-            for i in range(size):
-                path = root / split / name / f"{i:02}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.new("RGB", (20, 24), (9 * i % 256, 80 * (name == "a"), i)).save(path)
-    return root
-
-
 ALL = {"dataset": "folder", "train_images": 0, "val_images": 0}
 
 
@@ -67,7 +56,9 @@ ALL = {"dataset": "folder", "train_images": 0, "val_images": 0}
     "asked", [ALL, ALL | {"hold_out": True}, ALL | {"train_images": 17}, {"hold_out": True}], ids=str
 )
 def test_run_is_verified_on_the_images_that_it_asked_for(asked, tmp_path, cache):
-    data = str(make_folder(tmp_path / "images"))
+    # Classes of unequal size.
+    files = image_folder(("a",), 23, 6) | image_folder(("b",), 11, 3)
+    data = str(write_folder(tmp_path / "images", files))
     folder = tmp_path / "tiny"
     run = train(folder / "standard-seed0", data_root=data, **asked)
     packed = sorted(cache.iterdir())

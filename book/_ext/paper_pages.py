@@ -1,6 +1,6 @@
 """The web pages around the text: downloads, and repairs of the theme.
 
-`{paper-downloads}` links the PDF, the references and the records, which are made after the pages into their
+The PDF, the references and the records, which the first page links, are made after the pages into their
 folder. Jupyter Book always adds Thebe, which runs code on a remote machine; nothing here does, and its
 script, added twice, is an error on every page.
 """
@@ -14,26 +14,8 @@ from docutils import nodes
 from paper_guard import refuse
 from paper_typst import PAGES, PaperBuilder
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 BUILDERS = ("html", "linkcheck")
-DOWNLOADS = {
-    "paper.pdf": "The paper as PDF",
-    "references.bib": "its references as BibTeX",
-    "records.zip": "the records, notebooks and weights of its runs",
-}
-
-
-class PaperDownloads(SphinxDirective):
-    """`{paper-downloads}`: one line of links."""
-
-    def run(self) -> list[nodes.Node]:
-        up = "../" * self.env.docname.count("/")
-        line = nodes.paragraph("", "", classes=["web-only"])
-        for position, (file, title) in enumerate(DOWNLOADS.items()):
-            line += [nodes.Text(", " if position else ""), nodes.reference("", title, refuri=up + file)]
-        line += nodes.Text(".")
-        return [line]
 
 
 def drop_latex(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -88,7 +70,6 @@ def drop_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) -> N
 
 
 def setup(app: Sphinx) -> None:
-    app.add_directive("paper-downloads", PaperDownloads)
     app.add_js_file("accessible.js", loading_method="defer")
     app.connect("config-inited", lambda app, config: config.html_context.setdefault("default_mode", "auto"))
     app.connect("builder-inited", check_builder)
