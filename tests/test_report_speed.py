@@ -90,7 +90,7 @@ def test_table_has_training_share_of_the_bound_latency_and_memory(tmp_path):
     latencies = (f"10.0 (10.0{DASH}10.0)", f"200 (200{DASH}250)")
     assert a == ("A", "this project", *speeds, "9.00", *latencies, "81")
     assert folded[:5] == ("C", "folded", DASH, DASH, DASH) and folded[5:7] == latencies
-    assert plain[:2] == ("A", "timm, plain step") and plain[5:] == (DASH, DASH, DASH)
+    assert plain[:2] == ("A", "timm, plain") and plain[5:] == (DASH, DASH, DASH)
 
 
 def test_gpu_has_one_speed(tmp_path):

@@ -20,7 +20,7 @@ VARIANT_TITLES = {
     "project": "this project",
     "folded": "folded",
     "timm": "timm",
-    "plain": "timm, plain step",
+    "plain": "timm, plain",
     "torchvision": "torchvision",
 }
 Rounds = list[PositiveFloat]
