@@ -1,4 +1,8 @@
-"""Take the frames of the progress bars, which are all that goes to stderr, out of an executed notebook."""
+"""Take out of an executed notebook what says nothing of the run.
+
+The frames of the progress bars, which are all that goes to stderr, and the place where papermill wrote it
+before it came into the run folder.
+"""
 
 import sys
 
@@ -14,6 +18,7 @@ def main(path: str) -> None:
         for stream in later:
             first.text += stream.text
         cell.outputs = [output for output in kept if output not in later]
+    notebook.metadata.get("papermill", {}).pop("output_path", None)
     nbformat.write(notebook, path)
 
 
