@@ -1,11 +1,11 @@
 """Other papers' networks beside A, B and C: what the table and Figure 9 make of their records."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
 from report_runs import write_run
+from test_report_experiments import profile
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import mobilenet_v2
 
@@ -28,12 +28,8 @@ def experiments(tmp_path):
     record = json.loads((path / "record.json").read_text())
     record["network"] = {"model": "mobilenet_v2", "library": "torchvision 1", "num_classes": 10}
     (path / "record.json").write_text(json.dumps(record))
-    names = [f"{block}-seed{seed}" for block in BLOCKS for seed in (0, 1)]
-    profiles = {
-        name: SimpleNamespace(name=name, base="small", run_names=lambda: names)
-        for name in ("small", "narrow", "others/mobilenet_v2")
-    }
-    return load_experiments(tmp_path / "results", profiles)
+    names = ("small", "narrow", "others/mobilenet_v2")
+    return load_experiments(tmp_path / "results", {name: profile(name, blocks=BLOCKS) for name in names})
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import json
 from pathlib import Path
 
 from paper_guard import refuse
-from paper_material import QUICK, load_material, network_title
+from paper_material import QUICK, load_material, run_title
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx_external_toc.api import Document
@@ -69,9 +69,10 @@ def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
     cells = notebook["cells"]
     first = next(cell for cell in cells if cell["cell_type"] == "markdown")
     body = "".join(first["source"]).partition("\n")[2]
-    title = f"# {network_title(app.paper, run)}, seed {record['seed']}: {record['last']['top1']:.2f} % top-1"
+    network = run_title(app.paper, run, "Block ")
+    title = f"# {network}, seed {record['seed']}: {record['last']['top1']:.2f} % top-1"
     told = (
-        f"{network_title(app.paper, run)}, profile {record['profile']}: {record['last']['top1']:.2f} % "
+        f"{network}, profile {record['profile']}: {record['last']['top1']:.2f} % "
         f"top-1 after {record['epochs']} epochs, which took {record['train_seconds'] / 60:.0f} minutes on "
         f"{record['device']['name']}."
     )

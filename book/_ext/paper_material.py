@@ -10,13 +10,13 @@ from pathlib import Path
 from xnnlib.errors import UserError
 from xnnlib.profiles import load_profiles
 from xnnlib.records import Run, load_runs
-from xnnlib.report import baselines, diagrams, inside, plots, routing, summary, tables
+from xnnlib.report import baselines, diagrams, inside, plots, routing, tables
 from xnnlib.report.experiments import Experiment, experiment_numbers, experiment_table, load_experiments
 from xnnlib.report.inside import inside_numbers, inside_table, load_analysis, routing_table
 from xnnlib.report.numbers import Number, numbers, run_numbers
 from xnnlib.report.routing import STUDY, in_study, load_study, study_numbers, study_table, title_of
 from xnnlib.report.speed import Benchmark, latencies, load_benchmarks, speed_numbers, speed_table
-from xnnlib.report.summary import is_baseline, letter, run_source
+from xnnlib.report.summary import is_baseline, letter, network_title, run_source
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCKS, NetworkSpec
 
@@ -137,11 +137,11 @@ def artefact_source(material: Material, name: str) -> str:
     return "; ".join(places.get(part, part) for part in source.split("; "))
 
 
-def network_title(material: Material, run: Run) -> str:
-    """What a run trained: `Block B`, with what its experiment changes, or another paper's network."""
+def run_title(material: Material, run: Run, prefix: str = "") -> str:
+    """What a run trained: `B, expansion 2` behind the prefix, or another paper's network."""
     if is_baseline(run):
-        return summary.network_title(run)
-    block = f"Block {letter(run.record['block'])}"
+        return network_title(run)
+    block = f"{prefix}{letter(run.record['block'])}"
     one = next((one for one in material.experiments if run in one.runs), None)
     if one is None:
         return block

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from docutils import nodes
 from docutils.parsers.rst import directives
 from paper_guard import report
-from paper_material import ARTEFACTS, TABLES, artefact_source, network_title
+from paper_material import ARTEFACTS, TABLES, artefact_source, run_title
 from paper_text import PROVENANCE, number_id
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -173,7 +173,7 @@ class Provenance(SphinxDirective):
         for run in self.env.app.paper.notebooks:
             record, source = run.record, run_source(run)
             link = [page_link(self.env, "notebook", f"{source}/train")]
-            network = network_title(self.env.app.paper, run).removeprefix("Block ")
+            network = run_title(self.env.app.paper, run)
             cells = (record["profile"], network, str(record["seed"]), str(record["epochs"]))
             rows[nodes.make_id(f"run-{source}")] = (*cells, f"{record['last']['top1']:.2f}", link)
         return ("Profile", "Network", "Seed", "Epochs", "Top-1 (%)", "As it ran"), rows

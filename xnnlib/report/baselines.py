@@ -1,10 +1,11 @@
 """The networks that the paper's came from, beside its own blocks, on the same images for as many epochs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xnnlib.records import Run
 from xnnlib.report.estimates import estimate, text
 from xnnlib.report.experiments import Experiment
+from xnnlib.report.numbers import Number
 from xnnlib.report.plots import GREY, accuracy_against_costs, cost_row
 from xnnlib.report.speed import Benchmark, speed_numbers
 from xnnlib.report.style import COLORS, MARKERS, PaperFigure, applied
@@ -30,12 +31,13 @@ def compared(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark])
     found = [one for one in experiments if is_baseline(one.runs[0])]
     groups = by_block(found[0].base) if found else {}
     groups |= {one.runs[0].record["network"]["model"]: one.runs for one in found}
-    return [_row(name, runs, benchmarks) for name, runs in groups.items()]
+    measured = speed_numbers(benchmarks)
+    return [_row(name, runs, measured) for name, runs in groups.items()]
 
 
-def _row(name: str, runs: Sequence[Run], benchmarks: Sequence[Benchmark]) -> dict:
+def _row(name: str, runs: Sequence[Run], measured: Mapping[str, Number]) -> dict:
     row, variant = cost_row(name, runs), "" if name in BLOCKS else ".torchvision"
-    speed = speed_numbers(benchmarks).get(f"speed.cpu.{name}{variant}.images_per_second")
+    speed = measured.get(f"speed.cpu.{name}{variant}.images_per_second")
     top1 = text(estimate(row["top1"]), top1_digits(runs))
     cells = (f"{row['macs']:.1f}", f"{row['coefficients']:.2f}", speed.text if speed else "")
     return row | {"speed": speed.value if speed else None, "cells": (*cells, str(len(row["top1"])), top1)}

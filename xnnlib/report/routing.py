@@ -24,6 +24,7 @@ TITLES = {
     "shared": "unscaled, from zero, one for three",
     "frozen": "frozen at one half",
 }
+CONTROLS = ("frozen", "none")
 PARTS = ("expand", "depthwise", "project")
 # What the routing weights are replaced by, as `xnnlib.analysis.analyse` names it.
 REPLACED = ("routing_mean", "routing_other")
@@ -158,7 +159,7 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         chance = log(shared["num_classes"])
         found["study.chance_loss"] = Number.of(chance, sources, f"{chance:.1f}")
         found |= {f"study.{name}": Number.of(value, sources) for name, value in shared.items()}
-    controls = {one.profile.removeprefix("routing/"): one.runs for one in experiments if in_study(one)}
+    runs_of = {one.profile.removeprefix("routing/"): one.runs for one in experiments if in_study(one)}
     for one in filter(in_study, experiments):
         sources, digits = tuple(map(run_source, one.runs)), top1_digits(one.runs)
         key = one.profile.replace("/", "-")
@@ -167,18 +168,23 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         found[f"{key}.worst_loss"] = Number.of(loss, sources, f"{loss:.1f}")
         for name, change in _changes(one, study).items():
             found[f"{key}.{name}"] = Number(*change, text(change, digits, True), sources)
-        for control in ("frozen", "none"):
-            if control in controls:
-                found[f"{key}.over_{control}"] = _gain(one.runs, controls[control])
-    ways = [name for name in controls if name not in ("frozen", "none")]
-    if ways and "frozen" in controls:
+        for control in CONTROLS:
+            if control in runs_of:
+                found[f"{key}.over_{control}"] = _gain(one.runs, runs_of[control])
+    ways = [name for name in runs_of if name not in CONTROLS]
+    if ways and "frozen" in runs_of:
         over = (found[f"routing-{name}.over_frozen"] for name in ways)
         found["study.best_over_frozen"] = max(over, key=lambda number: number.value)
     changes = {name: found.get(f"routing-{name}.routing_mean") for name in ways}
     if conditional := [name for name, change in changes.items() if change and change.high < 0]:
         best = max(conditional, key=lambda name: found[f"routing-{name}.top1"].value)
-        sources = [run_source(run) for name in ways for run in controls[name]]
-        found["study.chosen"] = Number.of(title_of(controls[best][0]), sources)
+        sources = [run_source(run) for name in ways for run in runs_of[name]]
+        found["study.chosen"] = Number.of(title_of(runs_of[best][0]), sources)
+    return found | _first_epoch_numbers(study)
+
+
+def _first_epoch_numbers(study: dict) -> dict[str, Number]:
+    found = {}
     for kind, steps in study["first_epoch"].items():
         first, *_, last = (median(scales) for scales in zip(*steps["scale"][-10:], strict=True))
         shown = {"first_block": f"{first:.1f}", "last_block": f"{last:.0f}"}
