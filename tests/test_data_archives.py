@@ -12,19 +12,7 @@ from xnnlib.data.archives import LARGEST_FILE, find, identity, open_archive
 
 FILES = {"a/1.jpg": b"one", "a/2.jpg": b"two", "b/c/3.jpg": b"three"}
 CONTAINERS = pytest.mark.parametrize("write, path", [(write_folder, "data"), (write_zip, "data.zip")])
-LITTER = [
-    *(
-        ".DS_Store",
-        "__MACOSX/a/1.jpg",
-        "a/THUMBS.DB",
-        "a/Desktop.ini",
-        "ehthumbs.db",
-        "a/Icon\r",
-        "a/._1.jpg",
-    ),
-    *("a/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "$Recycle.Bin/1.jpg", "System Volume Information/1.jpg"),
-    *("lost+found/1.jpg", "#recycle/1.jpg", "a/1.jpg:Zone.Identifier"),
-]
+LITTER = [".DS_Store", "__MACOSX/a/1.jpg", "a/Thumbs.db", "a/._1.jpg", "a/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg"]
 
 
 def contents(path):
@@ -69,31 +57,6 @@ def test_identity_changes_with_a_file_alone(tmp_path, write, path):
 # Names
 
 
-def without_the_utf8_flag(path):
-    """As macOS writes its zips: names in UTF-8, and no word of it."""
-    content = bytearray(path.read_bytes())
-    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
-        for found in re.finditer(re.escape(signature), bytes(content)):
-            content[found.start() + flags + 1] &= ~8
-    path.write_bytes(content)
-    return path
-
-
-@pytest.mark.parametrize("name", ["café/1.jpg", "犬/1.jpg", unicodedata.normalize("NFD", "é/ü.jpg")])
-def test_names_in_zips_are_utf8_even_without_the_flag(tmp_path, name):
-    flagged = write_zip(tmp_path / "flag.zip", {name: b"one"})
-    silent = without_the_utf8_flag(write_zip(tmp_path / "no-flag.zip", {name: b"one"}))
-    assert zipfile.ZipFile(silent).namelist() != [name]
-    for path in (flagged, silent, write_folder(tmp_path / "folder", {name: b"one"})):
-        assert contents(path) == {unicodedata.normalize("NFC", name): b"one"}
-
-
-def test_names_in_an_old_code_page_are_kept(tmp_path):
-    path = without_the_utf8_flag(write_zip(tmp_path / "a.zip", {"caf___/1.jpg": b"one"}))
-    path.write_bytes(path.read_bytes().replace(b"caf___", b"caf\x82__"))  # é in code page 437
-    assert contents(path) == {"café__/1.jpg": b"one"}
-
-
 @CONTAINERS
 def test_two_spellings_of_one_name_are_refused(tmp_path, write, path):
     files = {unicodedata.normalize(form, "a/é.jpg"): b"" for form in ("NFC", "NFD")}
@@ -133,7 +96,7 @@ def edited(path, format, value, offset):
 def test_torn_zip_is_named(tmp_path):
     path = write_zip(tmp_path / "data.zip", FILES)
     content = path.read_bytes()
-    for torn in (content[:-40], content[:20] + content[60:], content + b"<html>", b""):
+    for torn in (content[:-40], content[: len(content) // 2], b""):
         path.write_bytes(torn)
         check(path, r"data\.zip is not a whole zip file .* again\.")
 
@@ -149,23 +112,6 @@ def test_zip_member_with_a_wrong_checksum_is_named(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"three", b"threw"))
     assert open_archive(path)["a/1.jpg"].read() == b"one"
     check(path, r"data\.zip: b/c/3\.jpg cannot be read .*CRC", read=True)
-
-
-def test_member_hidden_by_a_damaged_length_is_missed(tmp_path):
-    """The comment of the first member, made as long as the second's entry, swallows that."""
-    path = write_zip(tmp_path / "data.zip", FILES)
-    content = bytearray(path.read_bytes())
-    struct.pack_into("<H", content, content.index(b"PK\1\2") + 32, 46 + len("a/2.jpg"))
-    path.write_bytes(content)
-    assert len(zipfile.ZipFile(path).namelist()) == 2
-    check(path, "2 members where it counts 3")
-
-
-def test_member_renamed_in_the_directory_is_refused(tmp_path):
-    path = write_zip(tmp_path / "data.zip", FILES)
-    start, directory, end = path.read_bytes().partition(b"PK\1\2")
-    path.write_bytes(start + directory + end.replace(b"a/2.jpg", b"z/2.jpg"))
-    check(path, "File name in directory 'z/2.jpg' and header b'a/2.jpg' differ")
 
 
 HARMFUL = {
@@ -240,32 +186,36 @@ def test_relative_path_starts_at_the_projects_root(tmp_path, monkeypatch, workin
         find("mine")
 
 
-def test_link_to_a_file_below_the_folder_is_followed(tmp_path):
+def test_links_are_followed(tmp_path):
+    """A subset of a data set is often a folder of links to some of its classes."""
     root = write_folder(tmp_path / "data", FILES)
-    (root / "a/3.jpg").symlink_to(root / "b/c/3.jpg")
-    (tmp_path / "link").symlink_to(root)
-    assert contents(tmp_path / "link")["a/3.jpg"] == b"three"
+    subset = tmp_path / "subset"
+    (subset / "b").mkdir(parents=True)
+    (subset / "a").symlink_to(root / "a")
+    (subset / "b/3.jpg").symlink_to(root / "b/c/3.jpg")
+    assert contents(subset) == {"a/1.jpg": b"one", "a/2.jpg": b"two", "b/3.jpg": b"three"}
+    before = identity(subset)
+    (root / "a/1.jpg").write_bytes(b"another")
+    assert identity(subset) != before
 
 
 @pytest.mark.parametrize(
     "target, message",
     [
-        ("../../outside.jpg", r"3\.jpg is a link that leaves .*data \(to .*\); put the file in"),
-        ("/etc/passwd", r"3\.jpg is a link that leaves"),
-        ("../../data2/1.jpg", r"3\.jpg is a link that leaves"),
-        (".", r"3\.jpg is a link to a folder .*; put the folder in its place"),
-        ("../../data2", r"3\.jpg is a link to a folder"),
+        (".", "3.jpg is a link to a folder that it lies in; remove it"),
+        ("..", "3.jpg is a link to a folder that it lies in; remove it"),
         ("absent.jpg", r"3\.jpg cannot be read"),
         ("3.jpg", r"3\.jpg cannot be read \(Too many levels of symbolic links"),
     ],
 )
-def test_bad_link_is_refused(tmp_path, target, message):
-    write_folder(tmp_path, {"outside.jpg": b"", "data2/1.jpg": b""})
+def test_bad_link_is_named(tmp_path, target, message):
     root = write_folder(tmp_path / "data", FILES)
     (root / "a/3.jpg").symlink_to(target)
     check(root, message)
 
 
-def test_pipe_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "a.jpg")
-    check(tmp_path, "a.jpg is a device or a pipe")
+def test_pipe_is_no_file(tmp_path):
+    """Reading it would wait for ever."""
+    root = write_folder(tmp_path / "data", FILES)
+    os.mkfifo(root / "a/3.jpg")
+    assert contents(root) == FILES

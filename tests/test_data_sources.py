@@ -104,13 +104,10 @@ def test_one_class_in_two_unicode_spellings_is_one(tmp_path):
     assert chosen("folder", root) == ([nfc], [("1.jpg", 0)], [("1.jpg", 0)])
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_tiny_imagenets_lists_in_any_editors_encoding(tmp_path, encoding, end):
+def test_tiny_imagenets_lists_may_have_been_edited_on_windows(tmp_path):
     files = tiny_imagenet()
-    for name in ("wnids.txt", "val/val_annotations.txt"):
-        name = f"tiny-imagenet-200/{name}"
-        files[name] = files[name].decode().replace("\n", end).encode(encoding)
+    for name in (WNIDS_TXT, ANNOTATIONS):
+        files[name] = files[name].decode().replace("\n", "\r\n").encode("utf-8-sig")
     expected = chosen("tiny-imagenet", write_zip(tmp_path / "original.zip", tiny_imagenet()))
     assert chosen("tiny-imagenet", write_zip(tmp_path / "edited.zip", files)) == expected
 

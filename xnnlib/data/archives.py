@@ -1,14 +1,13 @@
-"""The files of a folder or a zip, read the same way; what could harm the reader is refused.
+"""The files of a folder or a zip, read the same way.
 
 A zip is read member by member and never unpacked, so that nothing in it can reach the disk. Names are
-relative, with `/`, and in Unicode's NFC; one that ends in `/` is a folder. Litter and hidden files are left
-out.
+relative, with `/`, and in Unicode's NFC; one that ends in `/` is a folder. Hidden files and what systems
+leave in folders are left out.
 """
 
 import os
 import re
 import stat
-import struct
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,11 +20,8 @@ from xnnlib.files import project_path
 
 LARGEST_FILE = 64 * 2**20  # bytes; a photograph of 50 megapixels keeps well below
 
-# What operating systems, storage servers and browsers leave in folders; never data. In lower case.
-_LITTER = {
-    *("__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "desktop.ini", "lost+found"),
-    *("$recycle.bin", "recycler", "system volume information", "@eadir", "#recycle", "@recycle", "#snapshot"),
-}
+# What macOS, Windows, Linux and storage boxes leave in folders; never data.
+_LITTER = {"__macosx", "thumbs.db", "desktop.ini", "lost+found", "@eadir"}
 
 # Control characters, line separators and bytes that are not UTF-8, which no line of text could show; and
 # names longer than file systems know.
@@ -100,44 +96,32 @@ def open_archive(path: Path) -> Files:
 
 def _is_litter(name: str) -> bool:
     """Whether a part of the path `name` is litter, or hidden."""
-    name = name.lower()
-    parts = name.split("/")
-    return name.endswith(":zone.identifier") or any(part[:1] == "." or part in _LITTER for part in parts)
+    return any(part[:1] == "." or part in _LITTER for part in name.lower().split("/"))
 
 
 def _in_folder(root: Path) -> Iterator[File]:
-    """A link to a file is followed if it stays below the folder."""
+    """Links are followed: people make a subset of a data set of them."""
 
     def fail(error: OSError) -> None:
         raise error
 
     try:
-        for folder, folders, files in os.walk(root, onerror=fail):
+        for folder, folders, files in os.walk(root, onerror=fail, followlinks=True):
             folders[:] = [name for name in folders if not _is_litter(name)]  # the others are not walked
             inner = os.path.relpath(folder, root)
             for name in [*folders, *(name for name in files if not _is_litter(name))]:
                 path = os.path.join(folder, name)
-                if os.path.islink(path):
-                    _check_link(path, root)
                 found, name = os.stat(path), name if inner == "." else f"{inner}/{name}"
                 if stat.S_ISDIR(found.st_mode):
+                    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(path)):
+                        raise UserError(f"{path} is a link to a folder that it lies in; remove it.")
                     yield File(f"{name}/", path, partial(open, path, "rb"))
                 elif stat.S_ISREG(found.st_mode):
                     yield File(name, path, partial(open, path, "rb"), found.st_size, found.st_mtime_ns)
-                else:
-                    raise UserError(f"{path} is a device or a pipe, not a file; remove it.")
     except OSError as error:
         raise UserError(
             f"{error.filename} cannot be read ({error.strerror}); remove it or make it readable."
         ) from error
-
-
-def _check_link(path: str, root: Path) -> None:
-    target = Path(os.path.realpath(path))
-    if target.is_dir():  # a walk through it could run in circles
-        raise UserError(f"{path} is a link to a folder ({target}); put the folder in its place.")
-    if not target.is_relative_to(os.path.realpath(root)):
-        raise UserError(f"{path} is a link that leaves {root} (to {target}); put the file in its place.")
 
 
 def _in_zip(path: Path) -> Iterator[File]:
@@ -145,18 +129,8 @@ def _in_zip(path: Path) -> Iterator[File]:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # a damaged directory makes zipfile raise nearly anything
         raise _damaged(path, error) from error
-    # zipfile reads as many members as it finds: a damaged length can hide some. The count in the zip's last
-    # record tells; it has 16 bits, which some tools let overflow and others set to all ones.
-    with open(path, "rb") as file:
-        file.seek(-22 - len(archive.comment), os.SEEK_END)
-        signature, count = struct.unpack("<4s6xH10x", file.read(22))
-    found = len(archive.infolist())
-    if signature != b"PK\5\6":
-        raise _damaged(path, "bytes follow its end")
-    if count not in (0xFFFF, found % 0x10000):
-        raise _damaged(path, f"{found:,} members where it counts {count:,}")
     for member in archive.infolist():
-        name = _member_name(member)
+        name = member.filename.replace("\\", "/")  # which some tools write between folders
         if _is_litter(name):
             continue
         where = f"{path}: {name}"
@@ -166,10 +140,6 @@ def _in_zip(path: Path) -> Iterator[File]:
                 f"{where!r} is encrypted, or compressed by another method than deflate; make the zip again "
                 "without a password, with deflate."
             )
-        try:  # compares the directory with what stands before the member's content
-            archive.open(member).close()
-        except Exception as error:
-            raise _damaged(path, error) from error
         yield File(name, where, partial(archive.open, member), member.file_size)
 
 
@@ -180,17 +150,3 @@ def _damaged(path: Path, why: object) -> UserError:
         return UserError(f"{path} is not a zip file; unpack it yourself, and give the folder.")
     why = f"{path.stat().st_size:,} bytes; {str(why).rstrip('.')}"
     return UserError(f"{path} is not a whole zip file ({why}); copy or download it again.")
-
-
-def _member_name(member: zipfile.ZipInfo) -> str:
-    """With slashes, which some tools write as backslashes, and in UTF-8 where it is that.
-
-    Without flag bit 11 zipfile reads a name in code page 437, where macOS has written UTF-8.
-    """
-    name = member.orig_filename
-    if not member.flag_bits & 0x800:
-        try:
-            name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:  # it is in some old code page
-            pass
-    return name.replace("\\", "/")

@@ -46,7 +46,6 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # A long side beyond this many short ones is no photograph: scaled to the short side it would fill the memory.
 LONGEST = 100
 
-_TIFF_BITS = 258  # the tag BitsPerSample
 _AHEAD = 64  # encoded images that are read before they are decoded
 
 
@@ -71,11 +70,11 @@ def decode(content: bytes, size: int) -> np.ndarray:
         short, long = sorted(opened.size)
         if long > LONGEST * short:
             raise ValueError(f"{opened.width}x{opened.height} pixels, a strip of more than {LONGEST} to 1")
-        deep = opened.mode.startswith("I;16")  # of 16 bits, or of 12 in a TIFF that says so
-        bits = getattr(opened, "tag_v2", {}).get(_TIFF_BITS, (16,))
-        if opened.mode in ("I", "F") or (deep and bits != (16,)):
-            kind = f"Pillow's mode {opened.mode}" + f", {bits[0]} bits" * deep
-            raise ValueError(f"pixels of unknown scale, {kind}: save it with 8 bits a channel")
+        deep = opened.mode.startswith("I;16")
+        if opened.mode in ("I", "F"):
+            raise ValueError(
+                f"pixels of unknown scale, Pillow's mode {opened.mode}: save it with 8 bits a channel"
+            )
         image = ImageOps.exif_transpose(opened)
     if deep:  # Pillow's own conversion would make white of all but the darkest
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -4,7 +4,6 @@ Classes are taken in sorted order of their names, images of a class in the natur
 file names (numbers compare as numbers: `2.jpg` before `10.jpg`).
 """
 
-import codecs
 import os
 import re
 from collections.abc import Callable
@@ -151,13 +150,11 @@ def _tiny_imagenet(archives: dict[Path, Files]) -> tuple[Classes, Classes]:
 
 
 def _lines(path: Path, files: Files, name: str) -> list[str]:
-    """The lines of a text file, whichever byte-order mark an editor or a shell has put before them."""
+    """The lines of a text file in UTF-8, with a byte-order mark or without."""
     if name not in files:
         raise UserError(f"{path}: {name} is missing; {_AGAIN}.")
-    content = files[name].read()
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = content.decode("utf-16" if utf16 else "utf-8-sig", "replace")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    lines = files[name].read().decode("utf-8-sig", "replace").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 # By the name of the source: from the files of its archives to those of the two splits, by class.
