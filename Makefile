@@ -27,7 +27,7 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 # thousands of modules again where images of containers forbid it.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup reproduce status benchmark book pdf verify release figures check test lint format clean
+.PHONY: help setup reproduce status benchmark book pdf verify figures check test lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1 #/p' Makefile | awk -F' # ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -53,11 +53,6 @@ pdf: book  ## the paper in two columns, which the book links to: _build/pdf/pape
 
 verify: $(STAMP)  ## evaluate the shipped weights again (PROFILE=small DATA=archive or folder)
 	@python -m xnnlib.verify "results/$$PROFILE" $${DATA:+--data-root "$$DATA"}
-
-release: $(STAMP)  ## one archive: book, PDF, records, weights, notebooks, checksums
-	@# From nothing: a book that is built over an older one has other addresses for its style sheets.
-	@rm -rf _build/release && jupyter-book build . --quiet --path-output _build/release
-	@python tools/release.py
 
 figures: $(STAMP)  ## draw figures/ and the report notebooks again, from the committed records
 	@jupyter execute --inplace --kernel_name=python3 $(REPORTS)
