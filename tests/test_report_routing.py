@@ -20,7 +20,8 @@ PROJECT = Path(__file__).parents[1]
 def looked_into(lost):
     sd = {"expand": 0.1, "depthwise": 0.02, "project": 0.003}
     without = {"routing_mean": {"gained": 10, "lost": lost}, "routing_other": {"gained": 0, "lost": 200}}
-    return {"weights": "", "images": 1000, "sd": sd, "without": without}
+    outliers = {"outliers": lost // 20, "median_loss": 1.25, "scale": 1234.5}
+    return {"weights": "", "images": 1000, "sd": sd, "without": without} | outliers
 
 
 def steps(loss):
@@ -72,7 +73,8 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
     change = numbers["routing-from-4.routing_mean"]
     assert change.value == -10 and change.low < -10 < change.high
     assert change.sources == ("results/routing/from-4/se_cond-seed0", "results/routing/from-4/se_cond-seed1")
-    assert numbers["routing-from-4.worst_loss"].text == "1.7"
+    worst = {"worst_loss": "1.7", "outliers": "3", "median_loss": "1.2", "scale": "1,234"}  # seed 0's
+    assert {name: numbers[f"routing-from-4.{name}"].text for name in worst} == worst
     assert numbers["study.chance_loss"].value == pytest.approx(2.302585)
     assert (numbers["study.epochs"].value, numbers["study.seeds"].value) == (3, 2)
     # Of the seed that both have; of several seeds each is told, from the worst to the best.

@@ -6,9 +6,10 @@ import torch
 from tiny_run import CPU
 
 from xnnlib import routing_study
+from xnnlib.records import load_trained, load_weights, save_weights
 from xnnlib.settings import Settings
 from xnnlib.spec import RECIPES, NetworkSpec
-from xnnlib.training import fit
+from xnnlib.training import evaluate, fit
 
 TINY = {"block": "se_cond", "num_classes": 3, "batch_size": 4, "crop": 16, "epochs": 1, "width": 0.25}
 ASKED = Settings(**TINY, routing="torch_init")
@@ -34,6 +35,19 @@ def test_each_step_has_a_scale_for_each_block(watched):
 def test_a_frozen_routing_does_not_differ_between_images(dataset):
     frozen = routing_study.first_epoch(Settings(**TINY, routing="frozen"), dataset, CPU)
     assert set(frozen["routing"]) == {0.0}
+
+
+def test_outliers_are_the_images_of_which_the_network_is_sure_and_wrong(dataset, tmp_path):
+    recipe = replace(RECIPES["paper"].scaled(1, 4, 16), precision="float32")
+    run = fit(NetworkSpec("se", 3, width=0.25), dataset, recipe, tmp_path / "run", device=CPU)
+    before = routing_study.outliers(run, dataset, CPU)
+    assert before["outliers"] == 0 and before["scale"] >= 1
+    weights = load_weights(run.path)
+    save_weights(run.path, weights | {"stages.12.2.weight": 1e5 * weights["stages.12.2.weight"]})
+    _, top1 = evaluate(load_trained(run, CPU), dataset.val, recipe, CPU)
+    wrong = round(len(dataset.val) * (100 - top1) / 100)
+    sure = routing_study.outliers(run, dataset, CPU)
+    assert sure["outliers"] == wrong > 0 and sure["scale"] == before["scale"]
 
 
 def test_the_conditioning_of_a_run_is_kept_with_its_weights(dataset, tmp_path):

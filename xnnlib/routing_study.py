@@ -5,6 +5,7 @@ from statistics import mean
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from xnnlib import runtime
 from xnnlib.analysis import analyse
@@ -12,9 +13,11 @@ from xnnlib.checkpoint import TrainingState
 from xnnlib.data import Dataset
 from xnnlib.files import sha256, write_json
 from xnnlib.model import InvertedResidual, Routing, build, memory_format
-from xnnlib.records import WEIGHTS, Run
+from xnnlib.records import WEIGHTS, Run, load_trained
 from xnnlib.settings import Settings
-from xnnlib.training import make_optimizer, train_epoch
+from xnnlib.training import make_optimizer, predict, train_epoch
+
+OUTLIER = 10.0  # nats: a loss beyond it gives the right class a chance of less than one in 20,000
 
 
 def conditioning(run: Run, dataset: Dataset, device: torch.device) -> dict:
@@ -35,7 +38,35 @@ def conditioning(run: Run, dataset: Dataset, device: torch.device) -> dict:
         "top1": found["top1"][run.record["block"]],
         "sd": {part: mean(values) for part, values in spread.items()},
         "without": {name: pair for name, pair in replaced.items() if name.startswith("routing")},
+        **outliers(run, dataset, device),
     }
+
+
+def outliers(run: Run, dataset: Dataset, device: torch.device) -> dict:
+    """How many validation images have a loss beyond OUTLIER, `outliers`, and the `median_loss` of all.
+
+    `scale` is as that of `first_epoch`, of the last block, over all validation images.
+    """
+    network, sizes = load_trained(run, device), []
+    *_, last_block = (module for module in network.modules() if isinstance(module, InvertedResidual))
+    last_block.register_forward_hook(lambda module, inputs, output: sizes.append(_size(output)))
+    logits = predict(network, dataset.val, run.recipe, device).cpu()
+    losses = F.cross_entropy(logits, dataset.val.labels, reduction="none")
+    return {
+        "outliers": int((losses > OUTLIER).sum()),
+        "median_loss": losses.median().item(),
+        "scale": _imbalance(torch.cat(sizes)),
+    }
+
+
+def _size(output: Tensor) -> Tensor:
+    """The root mean square of each image's (C, H, W)."""
+    return output.detach().float().square().mean(dim=(1, 2, 3)).sqrt()
+
+
+def _imbalance(sizes: Tensor) -> float:
+    """How many times larger the largest is than the median one."""
+    return (sizes.max() / sizes.median()).item()
 
 
 def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, list]:
@@ -57,8 +88,7 @@ def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> d
         seen["routing"].append(output.detach().float().std(dim=0).mean().item())
 
     def note_scale(module, inputs, output: Tensor) -> None:
-        size = output.detach().float().square().mean(dim=(1, 2, 3)).sqrt()
-        seen["scale"].append((size.max() / size.median()).item())
+        seen["scale"].append(_imbalance(_size(output)))
 
     def note_logits(module, inputs, output: Tensor) -> None:
         steps["logits"].append(output.detach().float().std().item())

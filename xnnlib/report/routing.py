@@ -5,7 +5,7 @@ from math import log
 from pathlib import Path
 from statistics import mean, median
 
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from xnnlib.records import WEIGHTS, Run
 from xnnlib.report.estimates import Estimate, discordant_difference, setting_text, text
@@ -41,6 +41,9 @@ class _Conditioning(BaseModel):
     images: PositiveInt
     sd: dict[str, float]
     without: dict[str, dict[str, float]]
+    outliers: NonNegativeInt
+    median_loss: NonNegativeFloat
+    scale: PositiveFloat
 
 
 class _FirstEpoch(BaseModel):
@@ -144,9 +147,10 @@ def _gain(runs: Sequence[Run], control: Sequence[Run]) -> Number:
 def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, Number]:
     """Numbers such as `study.epochs`, `routing-frozen.routing_mean` and `first-epoch.zero_init.last_block`.
 
-    Changes in points of top-1; `top1` is that of each seed, `worst_loss` the largest of theirs, `over_frozen`
-    and `over_none` are gains over these two controls, and `study.best_over_frozen` is that of the best way.
-    `study.chosen` is the most accurate of the ways that need their routing. Of a first epoch the median
+    Changes in points of top-1; `top1` is that of each seed, `over_frozen` and `over_none` are gains over
+    these two controls, and `study.best_over_frozen` is that of the best way. `worst_loss` is that of the seed
+    with the largest; `outliers`, `median_loss` and `scale` are what `xnnlib.routing_study.outliers` found in
+    it. `study.chosen` is the most accurate of the ways that need their routing. Of a first epoch the median
     `scale` of the first and of the last block, and the mean loss and standard deviation of the `routing`,
     over its last ten steps.
     """
@@ -164,8 +168,8 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         sources, digits = tuple(map(run_source, one.runs)), top1_digits(one.runs)
         key = one.profile.replace("/", "-")
         found[f"{key}.top1"] = _top1_of_seeds(one.runs)
-        loss = max(run.record["last"]["loss"] for run in one.runs)
-        found[f"{key}.worst_loss"] = Number.of(loss, sources, f"{loss:.1f}")
+        worst = max(one.runs, key=lambda run: run.record["last"]["loss"])
+        found |= {f"{key}.{name}": number for name, number in _loss_numbers(worst, study).items()}
         for name, change in _changes(one, study).items():
             found[f"{key}.{name}"] = Number(*change, text(change, digits, True), sources)
         for control in CONTROLS:
@@ -181,6 +185,15 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         sources = [run_source(run) for name in ways for run in runs_of[name]]
         found["study.chosen"] = Number.of(title_of(runs_of[best][0]), sources)
     return found | _first_epoch_numbers(study)
+
+
+def _loss_numbers(run: Run, study: dict) -> dict[str, Number]:
+    source, loss = run_source(run), run.record["last"]["loss"]
+    shown = {"worst_loss": (loss, f"{loss:.1f}")}
+    if looked := study["runs"].get(source.removeprefix("results/")):
+        shown |= {name: (looked[name], setting_text(looked[name])) for name in ("outliers", "scale")}
+        shown["median_loss"] = (looked["median_loss"], f"{looked['median_loss']:.1f}")
+    return {name: Number.of(value, (source,), text) for name, (value, text) in shown.items()}
 
 
 def _first_epoch_numbers(study: dict) -> dict[str, Number]:
