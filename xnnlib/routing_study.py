@@ -1,5 +1,6 @@
 """What the study of block C's routing measures: trained networks without it, and a first epoch's steps."""
 
+import math
 from pathlib import Path
 from statistics import mean
 
@@ -45,17 +46,19 @@ def conditioning(run: Run, dataset: Dataset, device: torch.device) -> dict:
 def outliers(run: Run, dataset: Dataset, device: torch.device) -> dict:
     """How many validation images have a loss beyond OUTLIER, `outliers`, and the `median_loss` of all.
 
-    `scale` is as that of `first_epoch`, of the last block, over all validation images.
+    `scale` is as that of `first_epoch`, of the last block, over all validation images; None where it is not
+    finite.
     """
     network, sizes = load_trained(run, device), []
     *_, last_block = (module for module in network.modules() if isinstance(module, InvertedResidual))
     last_block.register_forward_hook(lambda module, inputs, output: sizes.append(_size(output)))
     logits = predict(network, dataset.val, run.recipe, device).cpu()
     losses = F.cross_entropy(logits, dataset.val.labels, reduction="none")
+    scale = _imbalance(torch.cat(sizes))
     return {
         "outliers": int((losses > OUTLIER).sum()),
         "median_loss": losses.median().item(),
-        "scale": _imbalance(torch.cat(sizes)),
+        "scale": scale if math.isfinite(scale) else None,
     }
 
 

@@ -43,7 +43,7 @@ class _Conditioning(BaseModel):
     without: dict[str, dict[str, float]]
     outliers: NonNegativeInt
     median_loss: NonNegativeFloat
-    scale: PositiveFloat
+    scale: PositiveFloat | None
 
 
 class _FirstEpoch(BaseModel):
@@ -191,8 +191,9 @@ def _loss_numbers(run: Run, study: dict) -> dict[str, Number]:
     source, loss = run_source(run), run.record["last"]["loss"]
     shown = {"worst_loss": (loss, f"{loss:.1f}")}
     if looked := study["runs"].get(source.removeprefix("results/")):
-        shown |= {name: (looked[name], setting_text(looked[name])) for name in ("outliers", "scale")}
         shown["median_loss"] = (looked["median_loss"], f"{looked['median_loss']:.1f}")
+        counted = {name: looked[name] for name in ("outliers", "scale") if looked[name] is not None}
+        shown |= {name: (value, setting_text(value)) for name, value in counted.items()}
     return {name: Number.of(value, (source,), text) for name, (value, text) in shown.items()}
 
 
