@@ -22,8 +22,16 @@ def same_random_numbers():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """The folder of packed images, which is not the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XNNLIB_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory):
+def dataset(cache):
     """Three classes of shapes, 24 and 9 images of 18 x 18."""
-    cache = tmp_path_factory.mktemp("cache")
-    return load_dataset("shapes", num_classes=3, train_images=24, val_images=9, size=18, cache_dir=cache)
+    return load_dataset("shapes", num_classes=3, train_images=24, val_images=9, size=18)

@@ -63,10 +63,9 @@ def test_two_spellings_of_one_name_are_refused(tmp_path, write, path):
     check(write(tmp_path / path, files), ".jpg is there twice, or in two Unicode spellings")
 
 
-@pytest.mark.parametrize("name", [b"two\nlines.jpg", b"latin-\xe9.jpg"])
-def test_file_that_no_line_can_name_is_refused(tmp_path, name):
+def test_file_that_no_line_can_name_is_refused(tmp_path):
     try:
-        open(os.path.join(os.fsencode(tmp_path), name), "w").close()
+        open(os.path.join(os.fsencode(tmp_path), b"latin-\xe9.jpg"), "w").close()
     except OSError:
         pytest.skip("the file system refuses such a name itself")
     check(tmp_path, "is no name that a line could show; rename it")
@@ -116,8 +115,6 @@ def test_zip_member_with_a_wrong_checksum_is_named(tmp_path):
 
 HARMFUL = {
     "newline": ({"name": "a/two\nlines.jpg"}, "is no name that a line could show"),
-    "escape": ({"name": "a/\x1b[31m.jpg"}, "is no name that a line could show"),
-    "long": ({"name": "a/" + "7" * 5000 + ".jpg"}, "is no name that a line could show"),
     "twice": ({"name": "b/0.jpg"}, "b/0.jpg is there twice"),
     "bzip2": ({"compress_type": zipfile.ZIP_BZIP2}, "compressed by another method than deflate"),
     "lzma": ({"compress_type": zipfile.ZIP_LZMA}, "compressed by another method than deflate"),

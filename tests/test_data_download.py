@@ -55,10 +55,10 @@ def fetch(server, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     Server.asked.clear()
 
-    def fetch(behaviour="good", digest=MD5, url=None, progress=False):
+    def fetch(behaviour="good", digest=MD5, url=None):
         file = RemoteFile(url or f"{server}/{behaviour}/a.zip", digest, "fetch it by hand")
         monkeypatch.setitem(DOWNLOADS, "tiny-imagenet", (file,))
-        (path,) = download("tiny-imagenet", tmp_path / "new", progress)
+        (path,) = download("tiny-imagenet", tmp_path / "new")
         return path
 
     return fetch
@@ -67,7 +67,7 @@ def fetch(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize("behaviour", ["good", "moved"])
 @pytest.mark.parametrize("digest", [MD5, BLOB], ids=["md5", "git"])
 def test_file_is_fetched_whole_and_once(fetch, behaviour, digest, capsys):
-    path = fetch(behaviour, digest, progress=True)
+    path = fetch(behaviour, digest)
     assert path.read_bytes() == CONTENT and [p.name for p in path.parent.iterdir()] == ["a.zip"]
     assert "100%" in capsys.readouterr().err
     Server.asked.clear()

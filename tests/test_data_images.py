@@ -65,8 +65,9 @@ def test_split_moves_to_a_gpu_only_where_it_fits(monkeypatch):
     assert split.to("meta").images.sizes.device.type == "cpu"
     moved = []
     monkeypatch.setattr(Split, "to", lambda self, device: moved.append(device))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * images.pixels.nbytes, 0))
-    assert to_device(split, "cuda:0", memory_share=0.49) is split and moved == []
+    free = iter([2 * images.pixels.nbytes - 1, 2 * images.pixels.nbytes])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (next(free), 0))
+    assert to_device(split, "cuda:0") is split and moved == []
     to_device(split, "cuda:0")
     assert moved == [torch.device("cuda:0")]
 

@@ -14,21 +14,17 @@ def cache_dir(tmp_path, monkeypatch):
     return folder
 
 
-def load(*arguments, **options):
-    return load_dataset(*arguments, progress=False, **options)
-
-
 def test_fingerprint_is_over_content_not_container(tmp_path):
     """The official zip asked for its first classes, a zip of those alone, and a folder give one."""
     official = write_zip(tmp_path / "official.zip", tiny_imagenet())
     subset = write_zip(tmp_path / "subset.zip", tiny_imagenet(WNIDS[:3]))
     folder = write_folder(tmp_path / "unpacked", tiny_imagenet(WNIDS[:3]))
-    loaded = [load("tiny-imagenet", root, num_classes=3) for root in (official, subset, folder)]
+    loaded = [load_dataset("tiny-imagenet", root, num_classes=3) for root in (official, subset, folder)]
     (fingerprint,) = {dataset.fingerprint for dataset in loaded}
     assert loaded[0].class_names == loaded[1].class_names == list(WNIDS[:3])
     assert torch.equal(loaded[0].train.images.pixels, loaded[2].train.images.pixels)
     for counts in ({"num_classes": 2}, {"num_classes": 3, "train_images": 9}):
-        assert load("tiny-imagenet", official, **counts).fingerprint != fingerprint
+        assert load_dataset("tiny-imagenet", official, **counts).fingerprint != fingerprint
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -39,31 +35,31 @@ def test_second_call_reads_the_cache(tmp_path, monkeypatch, name):
         "imagenet64": write_folder(tmp_path / "course", image_folder()),
         "folder": write_folder(tmp_path / "own", image_folder()),
     }
-    first = load(name, roots[name], num_classes=2, train_images=6, val_images=2)
+    first = load_dataset(name, roots[name], num_classes=2, train_images=6, val_images=2)
 
     def refuse(*arguments, **options):
         raise AssertionError("packed again")
 
     monkeypatch.setattr("xnnlib.data.pack.create", refuse)
-    second = load(name, roots[name], num_classes=2, train_images=6, val_images=2)
+    second = load_dataset(name, roots[name], num_classes=2, train_images=6, val_images=2)
     assert (len(second.train), len(second.val)) == (6, 2)
     assert second.fingerprint == first.fingerprint and second.class_names == first.class_names
     assert torch.equal(second.train.images.pixels, first.train.images.pixels)
     assert torch.equal(second.train.labels, first.train.labels)
     with pytest.raises(AssertionError, match="packed again"):
-        load(name, roots[name], num_classes=2, train_images=4, val_images=2)
+        load_dataset(name, roots[name], num_classes=2, train_images=4, val_images=2)
 
 
 def test_changed_source_or_damaged_cache_is_packed_again(tmp_path, cache_dir, capsys):
     root = write_folder(tmp_path / "own", image_folder())
-    before = load("folder", root)
+    before = load_dataset("folder", root)
     (root / "train/cat/0.jpg").write_bytes((root / "train/cat/1.jpg").read_bytes())
-    changed = load("folder", root).fingerprint
+    changed = load_dataset("folder", root).fingerprint
     assert changed != before.fingerprint and "packing again" in capsys.readouterr().err
     (path,) = cache_dir.glob("*.npy")
     path.write_bytes(path.read_bytes()[:-1000])
-    assert load("folder", root).fingerprint == changed and "packing again" in capsys.readouterr().err
-    load("folder", root)
+    assert load_dataset("folder", root).fingerprint == changed and "packing again" in capsys.readouterr().err
+    load_dataset("folder", root)
     assert capsys.readouterr().err == ""
 
 
@@ -71,7 +67,7 @@ def test_failure_leaves_no_cache(tmp_path, cache_dir):
     files = image_folder()
     files["val/eel/1.jpg"] = files["val/eel/1.jpg"][:-100]
     with refused(r"val/eel/1\.jpg"):
-        load("folder", write_folder(tmp_path / "own", files))
+        load_dataset("folder", write_folder(tmp_path / "own", files))
     assert not list(cache_dir.iterdir())
 
 
@@ -89,12 +85,12 @@ def test_failure_leaves_no_cache(tmp_path, cache_dir):
 )
 def test_mistakes_are_one_line(name, options, message):
     with refused(message):
-        load(name, **options)
+        load_dataset(name, **options)
 
 
 @pytest.mark.skipif(not os.environ.get("XNNLIB_TINY_IMAGENET"), reason="XNNLIB_TINY_IMAGENET names no data")
 def test_real_tiny_imagenet():
-    dataset = load("tiny-imagenet", num_classes=5)
+    dataset = load_dataset("tiny-imagenet", num_classes=5)
     assert dataset.class_names == sorted(dataset.class_names) and dataset.class_names[0] == "n01443537"
     assert dataset.train.labels.bincount().tolist() == [500] * 5
     assert dataset.val.labels.bincount().tolist() == [50] * 5

@@ -6,13 +6,8 @@ from xnnlib.data import load_dataset
 from xnnlib.data.shapes import CLASS_NAMES, OUTLINES, contact_sheet, make_image, signed_distance
 
 
-@pytest.fixture(autouse=True)
-def cache_dir(tmp_path, monkeypatch):
-    monkeypatch.setenv("XNNLIB_CACHE", str(tmp_path))
-
-
 def make(*counts, **options):
-    return load_dataset("shapes", "", *counts, progress=False, **options)
+    return load_dataset("shapes", "", *counts, **options)
 
 
 def pixels(split):

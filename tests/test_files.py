@@ -5,7 +5,6 @@ import sys
 import pytest
 from tiny_run import disk_full
 
-from xnnlib import files
 from xnnlib.errors import UserError
 from xnnlib.files import LOCK, locked, project_path, write_atomically
 
@@ -74,15 +73,6 @@ def test_second_process_is_refused_until_the_first_ends_even_by_kill(tmp_path):
         raise KeyboardInterrupt
     with locked(tmp_path):  # an error releases it as well
         pass
-
-
-def test_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
-    def no_locks(*arguments, **named):
-        raise NotImplementedError
-
-    monkeypatch.setattr(files.FileLock, "acquire", no_locks)
-    with locked(tmp_path):
-        assert names(tmp_path) == [f"{LOCK}-owner"]
 
 
 def test_relative_path_is_the_same_file_wherever_a_notebook_runs(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from small_archives import encoded
 
 from xnnlib.data import load_dataset
 from xnnlib.errors import UserError
-from xnnlib.records import divergence, load_run, save_epochs, save_record
+from xnnlib.records import EPOCH_COLUMNS, divergence, load_run
 from xnnlib.report.numbers import numbers
 from xnnlib.report.tables import table_2, table_3
 
@@ -43,14 +43,16 @@ def damaged_bytes(draw, content: bytes) -> bytes:
 # Records
 
 
-def written(record: dict, rows: list[dict]) -> tuple[bytes, bytes]:
-    with tempfile.TemporaryDirectory() as folder:
-        save_record(Path(folder), record)
-        save_epochs(Path(folder), rows)
-        return (Path(folder) / "record.json").read_bytes(), (Path(folder) / "epochs.csv").read_bytes()
+def table(rows: list) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
-RECORD, EPOCHS = written(*example())
+record, epochs = example()
+RECORD = json.dumps(record).encode()
+CELLS = [EPOCH_COLUMNS, *(row.values() for row in epochs)]
+EPOCHS = table(CELLS)
 DIVERGED = {"epoch": 4, "step": 7, "steps_per_epoch": 9, "learning_rate": 0.1}
 STOPPED = json.dumps(
     json.loads(RECORD) | {"complete": False, "diverged": DIVERGED | {"checkpoint": {"epoch": 4, "step": 2}}}
@@ -97,7 +99,7 @@ damaged_record = st.builds(
 @st.composite
 def damaged_epochs(draw) -> bytes:
     """The epochs with a cell or a row of anything, or without one."""
-    rows = list(csv.reader(io.StringIO(EPOCHS.decode())))
+    rows = [list(row) for row in CELLS]
     number = draw(st.integers(0, len(rows) - 1))
     cell = st.integers().map(str) | st.floats().map(str) | st.text(st.characters(codec="utf-8"), max_size=8)
     what = draw(st.sampled_from(("cell", "row", "less")))
@@ -107,9 +109,7 @@ def damaged_epochs(draw) -> bytes:
         rows.insert(number, draw(st.lists(cell, max_size=8)))
     else:
         del rows[number]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+    return table(rows)
 
 
 files = st.one_of(
@@ -170,7 +170,7 @@ def load(content: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.zip"
         path.write_bytes(content)
-        return load_dataset("folder", path, size=16, cache_dir=folder, progress=False).fingerprint
+        return load_dataset("folder", path, size=16, cache_dir=folder).fingerprint
 
 
 def zipped() -> bytes:

@@ -12,18 +12,17 @@ PROFILE = "dataset: shapes\nnum_classes: 3\ntrain_images: 60\nval_images: 9\ncro
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XNNLIB_CACHE", str(tmp_path / "cache"))
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles/runs.yaml").write_text("own: {blocks: [se], seeds: [0]}\n")
     (tmp_path / "profiles/own.yaml").write_text(PROFILE)
     return tmp_path
 
 
-def test_what_a_run_loads_is_packed_and_told(project, capsys):
+def test_what_a_run_loads_is_packed_and_told(project, cache, capsys):
     assert main("own") == 0
-    packed = list((project / "cache").iterdir())
+    packed = sorted(cache.iterdir())
     images = load_images(load_profile(project, "own").settings("se", 0))
-    assert list((project / "cache").iterdir()) == packed  # the run's, by the same key
+    assert sorted(cache.iterdir()) == packed  # the run's, by the same key
     told = f"shapes: 3 classes\n54 training and 6 validation images\nfingerprint: {images.fingerprint}\n"
     assert capsys.readouterr().out == told == (project / "_build/own/data.txt").read_text()
 

@@ -1,6 +1,5 @@
 """Several processes against one: real torchrun, gloo on the CPU."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -16,11 +15,6 @@ from xnnlib import parallel, records
 PROGRAM = (str(Path(__file__).with_name("train_without_statistics.py")),)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XNNLIB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def torchrun(processes: int, restarts: int = 0) -> tuple[str, ...]:
     run = ("-m", "torch.distributed.run", "--standalone")
     return (*run, f"--nproc-per-node={processes}", f"--max-restarts={restarts}")
@@ -28,9 +22,8 @@ def torchrun(processes: int, restarts: int = 0) -> tuple[str, ...]:
 
 def curve(run_dir: Path) -> torch.Tensor:
     """epochs.csv but for its seconds."""
-    with open(run_dir / "epochs.csv", newline="", encoding="utf-8") as file:
-        rows = [[float(value) for value in row.values()][:-1] for row in csv.DictReader(file)]
-    return torch.tensor(rows, dtype=torch.float64)
+    rows = result(run_dir)[1]
+    return torch.tensor([list(map(float, row.values())) for row in rows], dtype=torch.float64)
 
 
 def test_one_process_is_alone(monkeypatch):

@@ -63,6 +63,7 @@ _WANTED = {
     "greater_than": "above {gt:g}",
     "less_than_equal": "at most {le:g}",
     "less_than": "below {lt:g}",
+    "multiple_argument_values": "given once",
 }
 
 
@@ -79,7 +80,7 @@ def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
     if isinstance(context.get("error"), UserError):
         return str(context["error"])
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{name} is given twice." if name in known else _unknown("parameter", name, known)
+        return _unknown("parameter", name, known)
     if kind in ("missing", "missing_argument"):
         return f"{name} is missing."
     if kind == "literal_error":

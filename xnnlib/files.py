@@ -1,12 +1,11 @@
 """Files that are never half written, folders that one process locks, and where the project is."""
 
-import errno
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -38,7 +37,6 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
-        _flush_folder(path.parent)
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror or error}); free space or make the folder writable, "
@@ -62,8 +60,7 @@ def sha256(path: Path) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Work in `folder` alone. Raises UserError, naming the other process, if it is locked.
 
-    The system releases the lock when the process ends, however it ends; the file LOCK stays. On a file
-    system that knows no locks there is none.
+    The system releases the lock when the process ends, however it ends; the file LOCK stays.
     """
     owner = folder / f"{LOCK}-owner"
     try:
@@ -74,8 +71,6 @@ def locked(folder: Path) -> Iterator[None]:
         raise UserError(
             f"{folder} is in use by {name}; wait for it, end it, or choose another folder."
         ) from None
-    except NotImplementedError:  # filelock's word for such a file system
-        lock = nullcontext()
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written ({error.strerror}); choose another folder or make it writable."
@@ -99,15 +94,3 @@ def project_path(path: str | os.PathLike) -> Path:
         if (folder / "_toc.yml").exists() and (folder / "notebooks").is_dir():
             return folder / path
     return here / path
-
-
-def _flush_folder(folder: Path) -> None:
-    """The rename itself reaches the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that do not do it for folders
-            raise
-    finally:
-        os.close(descriptor)

@@ -82,16 +82,11 @@ def judge(last: dict, loss: float, top1: float, images: int) -> str:
 
 def load_images_of(run: Run, data_root: str = "") -> Dataset:
     """The images that the run was trained on, by what it asked for. Raises UserError as load_dataset does."""
-    name, hold_out, size, *counts = _request(run)
-    dataset = load_dataset(name, data_root, *counts, size=size)
-    return dataset.held_out() if hold_out else dataset
-
-
-def _request(run: Run) -> tuple:
-    """What the run asked of `load_dataset`; of a run without parameters, what it was given."""
-    asked = run.record["dataset"] | (run.record.get("parameters") or {})
-    counts = (asked[name] for name in ("num_classes", "train_images", "val_images"))
-    return run.record["dataset"]["name"], asked.get("hold_out", False), run.recipe.resize, *counts
+    given = run.record["dataset"]  # what a run without parameters asked for
+    asked = given | (run.record.get("parameters") or {})
+    counts = {name: asked[name] for name in ("num_classes", "train_images", "val_images")}
+    dataset = load_dataset(given["name"], data_root, **counts, size=run.recipe.resize)
+    return dataset.held_out() if asked.get("hold_out") else dataset
 
 
 def verify(folder: Path, data_root: str = "") -> tuple[Table, bool]:
@@ -109,7 +104,7 @@ def verify(folder: Path, data_root: str = "") -> tuple[Table, bool]:
         if run.path.name in damaged:
             verdict = "FAILED: files are not those of the record"
         elif (run.path / records.WEIGHTS).exists():
-            key = repr(_request(run))  # whatever the parameters of a damaged record are
+            key = (run.record["dataset"]["fingerprint"], run.recipe.resize)
             if key not in datasets:
                 datasets[key] = load_images_of(run, data_root)
             top1, loss, verdict = check_run(run, datasets[key])

@@ -23,9 +23,8 @@ LARGEST_FILE = 64 * 2**20  # bytes; a photograph of 50 megapixels keeps well bel
 # What macOS, Windows, Linux and storage boxes leave in folders; never data.
 _LITTER = {"__macosx", "thumbs.db", "desktop.ini", "lost+found", "@eadir"}
 
-# Control characters, line separators and bytes that are not UTF-8, which no line of text could show; and
-# names longer than file systems know.
-_NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|[^/]{256}")
+# Control characters, line separators and bytes that are not UTF-8, which no line of text could show.
+_NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class File(NamedTuple):
@@ -86,7 +85,7 @@ def open_archive(path: Path) -> Files:
     files: Files = {}
     for file in _in_folder(path) if path.is_dir() else _in_zip(path):
         if _NO_NAME.search(file.name):
-            raise UserError(f"{path}: {file.name[:300]!r} is no name that a line could show; rename it.")
+            raise UserError(f"{path}: {file.name!r} is no name that a line could show; rename it.")
         name = unicodedata.normalize("NFC", file.name)
         if name in files:
             raise UserError(f"{file.where} is there twice, or in two Unicode spellings; remove one.")

@@ -66,7 +66,7 @@ DOWNLOADS = {
 }
 
 
-def download(name: str, folder: str | os.PathLike, progress: bool = True) -> list[Path]:
+def download(name: str, folder: str | os.PathLike) -> list[Path]:
     """Fetch the data set `name`, one of DOWNLOADS, into `folder`; returns its files.
 
     A file that is there already is checked, not fetched.
@@ -74,10 +74,10 @@ def download(name: str, folder: str | os.PathLike, progress: bool = True) -> lis
     """
     files = DOWNLOADS[choose("data set", name, DOWNLOADS)]
     folder = Path(folder).expanduser()
-    return [_fetch(file, folder, progress) for file in files]
+    return [_fetch(file, folder) for file in files]
 
 
-def _fetch(file: RemoteFile, folder: Path, progress: bool) -> Path:
+def _fetch(file: RemoteFile, folder: Path) -> Path:
     path, part = folder / file.name, folder / f".{file.name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def _fetch(file: RemoteFile, folder: Path, progress: bool) -> Path:
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error}); name another folder.") from error
     try:
-        pooch.HTTPDownloader(progressbar=progress, timeout=30)(file.url, part, None)
+        pooch.HTTPDownloader(progressbar=True, timeout=30)(file.url, part, None)
         if not file.is_at(part):
             raise UserError(
                 f"{file.url} came with a wrong checksum and was deleted; try again, or {file.by_hand}."

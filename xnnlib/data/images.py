@@ -79,17 +79,14 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
 
-def to_device(split: Split, device: torch.device | str, memory_share: float = 0.5) -> Split:
+def to_device(split: Split, device: torch.device | str) -> Split:
     """The split as training on `device` should have it: its pixels are moved to a GPU if they fit.
 
-    They fit if they take at most `memory_share` of its free memory. Otherwise, and on a CPU, the pixels stay
-    mapped from their file, batches are gathered by the CPU, and the system keeps in memory what it can.
+    They fit if they take at most half of its free memory. Otherwise, and on a CPU, the pixels stay mapped
+    from their file, batches are gathered by the CPU, and the system keeps in memory what it can.
     """
     device = torch.device(device)
-    if (
-        device.type == "cuda"
-        and split.images.pixels.nbytes <= memory_share * torch.cuda.mem_get_info(device)[0]
-    ):
+    if device.type == "cuda" and split.images.pixels.nbytes <= torch.cuda.mem_get_info(device)[0] / 2:
         return split.to(device)
     return split
 

@@ -24,7 +24,6 @@ def load_dataset(
     size: int = 64,
     seed: int = 0,
     cache_dir: str | os.PathLike | None = None,
-    progress: bool = True,
 ) -> Dataset:
     """The data set `name`, one of SOURCES, packed; its pixels are mapped from the cache's file.
 
@@ -65,7 +64,7 @@ def load_dataset(
     else:
         class_names, files = select(name, root, **counts)
         splits = {split: (len(chosen), pack.decoded(chosen, size)) for split, chosen in files.items()}
-    return pack.create(path, identity, name, class_names, splits, progress)
+    return pack.create(path, identity, name, class_names, splits)
 
 
 def load_images(settings: Settings) -> Dataset:

@@ -116,7 +116,6 @@ def create(
     name: str,
     class_names: list[str],
     splits: dict[str, tuple[int, Iterable[Labelled]]],
-    progress: bool = True,
 ) -> Dataset:
     """Pack the images of `splits`, with how many there are, into the files `path`.npy and `path`.json.
 
@@ -133,7 +132,7 @@ def create(
         for split, (total, images) in splits.items():
             fingerprint.update(f"{split}\n".encode())
             index[split] = {"sizes": [], "labels": []}
-            bar = tqdm(images, f"pack {name} {split}", total, unit="image", disable=not progress)
+            bar = tqdm(images, f"pack {name} {split}", total, unit="image")
             for image, label, content in bar:
                 fingerprint.update(label.to_bytes(8, "little") + len(content).to_bytes(8, "little"))
                 fingerprint.update(content)
