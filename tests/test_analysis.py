@@ -6,7 +6,6 @@ import torch
 from tiny_run import CPU
 
 from xnnlib import analysis
-from xnnlib.errors import UserError
 from xnnlib.model import CondConv2d, Network, Routing
 from xnnlib.spec import BLOCKS, RECIPES, NetworkSpec
 from xnnlib.training import fit, predict
@@ -59,11 +58,6 @@ def test_another_image_s_weights_are_those_of_one_other_image(network, split):
     assert sorted(source) == list(range(9)) and all(i != k for k, i in enumerate(source))
     for name in more:
         assert torch.equal(other[name], seen[name][source])
-
-
-def test_one_image_has_no_other():
-    with pytest.raises(UserError, match="at least two images"):
-        analysis.of_another_image({"x": torch.ones(1, 4)})
 
 
 def test_a_folded_network_computes_what_the_mean_routing_does(network, split):

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-import torch
 from report_runs import write_run
 from test_report_experiments import profile
-from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import mobilenet_v2
+from test_report_speed import entry, example
 
-from xnnlib.baselines import adapt
+from xnnlib import complexity
+from xnnlib.baselines import find
+from xnnlib.model import untrained
 from xnnlib.report.baselines import baseline_table, figure_9
 from xnnlib.report.experiments import experiment_numbers, load_experiments
 from xnnlib.report.speed import Benchmark
@@ -35,30 +35,24 @@ def experiments(tmp_path):
 @pytest.fixture
 def benchmarks():
     """Images/s of block A and of MobileNetV2; of the others none."""
-    entries = [
-        {"network": name, "variant": variant, "precision": "float32", "macs": 1, "training": {"1": [rate]}}
-        for name, variant, rate in (("standard", "project", 40.0), ("mobilenet_v2", "torchvision", 20.0))
-    ]
-    fields = {"device": {"type": "cpu", "name": "a processor"}, "versions": {}, "commit": "f", "started": ""}
-    fields |= {"load_average": 0.0, "batch_size": 32, "matmul": {"1": [1.0]}, "entries": entries}
-    return [Benchmark.model_validate(fields)]
+    rates = {("standard", "project"): 40.0, ("mobilenet_v2", "torchvision"): 20.0}
+    entries = [entry(name, variant, [rate]) for (name, variant), rate in rates.items()]
+    return [Benchmark.model_validate(example() | {"entries": entries})]
 
 
-def counted_by_torch():
-    """MACs of a 56 x 56 image, and coefficients without biases and batch norm, in millions."""
-    network = adapt(mobilenet_v2(num_classes=10), "mobilenet_v2").eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, 56, 56))
-    held = sum(weight.numel() for weight in network.parameters() if weight.ndim > 1)
-    return counter.get_total_flops() / 2e6, held / 1e6
+@pytest.fixture(scope="module")
+def costs():
+    """MACs of MobileNetV2 for an image, and its coefficients: all but biases and batch norm, in millions."""
+    spec = find("mobilenet_v2", 10)
+    held = sum(weight.numel() for weight in untrained(spec).parameters() if weight.ndim > 1)
+    return complexity.total(complexity.count(spec))[0] / 1e6, held / 1e6
 
 
-def test_baselines_stand_below_the_blocks_of_their_base(experiments, benchmarks):
+def test_baselines_stand_below_the_blocks_of_their_base(experiments, benchmarks, costs):
     a, b, c, other = baseline_table(experiments, benchmarks).rows
     assert [row[0][0] for row in (a, b, c)] == ["A", "B", "C"]
     assert (a[3], b[3], a[4], a[5]) == ("40.0", "", "2", "41.2 ± 12.7")
-    macs, held = counted_by_torch()
-    assert other == ("MobileNetV2", f"{macs:.1f}", f"{held:.2f}", "20.0", "1", "37.2")
+    assert other == ("MobileNetV2", f"{costs[0]:.1f}", f"{costs[1]:.2f}", "20.0", "1", "37.2")
 
 
 def test_without_a_baseline_there_is_no_table(experiments, benchmarks):
@@ -74,9 +68,9 @@ def test_a_baseline_is_compared_with_block_a(experiments):
     assert own == ["results/small/standard-seed0", "results/small/standard-seed1"]
 
 
-def test_figure_9_sets_all_networks_against_their_costs(experiments, benchmarks):
+def test_figure_9_sets_all_networks_against_their_costs(experiments, benchmarks, costs):
     macs, coefficients, speed = figure_9(experiments, benchmarks).axes
-    for axes, cost in zip((macs, coefficients, speed), (*counted_by_torch(), 20.0), strict=True):
+    for axes, cost in zip((macs, coefficients, speed), (*costs, 20.0), strict=True):
         (mark,) = (line for line in axes.lines if line.get_label() == "mobilenet_v2 mean")
         assert (mark.get_xdata()[0], mark.get_ydata()[0]) == pytest.approx((cost, 37.2))
     marks = {line.get_label(): line.get_marker() for line in macs.lines if line.get_label().endswith("mean")}

@@ -1,21 +1,18 @@
 """Figures 5 and 6, the contact sheet and how figures are saved, by the data that they show."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
 import pytest
+from paper_material import drawn_digest, load_material
 from report_runs import write_run
 
 from xnnlib import complexity
 from xnnlib.data import shapes
 from xnnlib.errors import UserError
-from xnnlib.records import load_runs
 from xnnlib.report import plots, style
-from xnnlib.report.speed import latencies, load_benchmarks
+from xnnlib.report.diagrams import figure_3
 from xnnlib.spec import BLOCKS, NetworkSpec
 
 PROJECT = Path(__file__).parents[1]
@@ -108,58 +105,24 @@ def test_the_contact_sheet_shows_the_images_as_they_are():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(shapes.CLASS_NAMES[:3])
 
 
-DRAW = """
-import sys
-from pathlib import Path
-from xnnlib.report.diagrams import figure_3
-from xnnlib.report.style import save
-from xnnlib.spec import NetworkSpec
-figure = figure_3(NetworkSpec())
-save(figure, sys.argv[1], "figure")
-Path(sys.argv[1], "figure.png").write_bytes(figure._repr_png_())
-"""
+def test_the_users_own_style_changes_no_byte(tmp_path):
+    def drawn(folder):
+        figure = figure_3(NetworkSpec())
+        return [*(path.read_bytes() for path in style.save(figure, folder, "figure")), figure._repr_png_()]
 
-
-@pytest.mark.slow
-def test_another_process_saves_the_same_bytes(tmp_path, monkeypatch):
-    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(PROJECT)}
-    subprocess.run([sys.executable, "-c", DRAW, str(tmp_path / "one")], env=environment, check=True)
-    monkeypatch.setattr(sys, "argv", ["draw", str(tmp_path / "two")])
-    # Neither what was drawn before nor the user's own style changes the files.
+    usual = drawn(tmp_path / "usual")
     with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "savefig.dpi": 30}):
-        exec(DRAW, {})
-    for kind in ("svg", "pdf", "png"):
-        first, second = ((tmp_path / name / f"figure.{kind}").read_bytes() for name in ("one", "two"))
-        assert first == second
-    written = (tmp_path / "one" / "figure.svg").read_text()
-    assert "<dc:date>" not in written and str(tmp_path) not in written
+        assert drawn(tmp_path / "own") == usual
+    assert b"<dc:date>" not in usual[0]
 
 
-def test_saving_leaves_nothing_half_written(tmp_path, monkeypatch):
-    figure = style.PaperFigure(1, 1, "data")
-    style.save(figure, tmp_path, "kept")
-    before = (tmp_path / "kept.svg").read_bytes()
-
-    def fail(*arguments, **keywords):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(figure, "savefig", fail)
-    with pytest.raises(UserError, match=r"kept.svg cannot be written \(disk full\)"):
-        style.save(figure, tmp_path, "kept")
-    assert (tmp_path / "kept.svg").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.pdf", "kept.svg"]
+@pytest.fixture(scope="module")
+def material():
+    config = (PROJECT / "_config.yml").read_text()
+    return load_material(PROJECT, "results", re.search(r"paper_profile: (\S+)", config)[1])
 
 
-def test_the_committed_figures_are_of_the_committed_records():
-    notebook = (PROJECT / "notebooks/results.ipynb").read_text()
-    runs = load_runs(PROJECT / "results", re.search(r'profile = \\"([\w-]+)\\"', notebook)[1])
-    drawn = {
-        "figure-5-training": plots.figure_5(runs),
-        "figure-6-costs": plots.figure_6(runs, latencies(load_benchmarks(PROJECT / "benchmarks/results"))),
-        "shapes-contact-sheet": plots.shapes_sheet(),
-    }
-    for name, figure in drawn.items():
-        for kind in ("svg", "pdf"):
-            path = PROJECT / f"figures/{name}.{kind}"
-            assert style.saved_digest(path) == figure.data_digest
-            assert path.stat().st_size < 300_000
+@pytest.mark.parametrize("path", sorted((PROJECT / "figures").iterdir()), ids=lambda path: path.name)
+def test_committed_figure_is_of_the_committed_records(material, path):
+    assert style.saved_digest(path) == drawn_digest(material, path.stem)
+    assert path.stat().st_size < 300_000

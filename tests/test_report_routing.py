@@ -35,15 +35,21 @@ STUDIED = {
 }
 
 
+def trained(root, name, seeds=(0,), shift=0.0, block="se_cond", **sizes):
+    """An experiment of one way to route; each seed is a point above the one before it."""
+    runs = [write_run(root, block, seed, seed + shift, profile=name, network=sizes) for seed in seeds]
+    return Experiment(name, block, runs, [])
+
+
+LATE = {"routing": "zero_init", "conditional_from": 4}
+
+
 @pytest.fixture
 def experiments(tmp_path):
-    late = {"routing": "zero_init", "conditional_from": 4}
-    found = [("routing/none", "se", [0], {}), ("routing/from-4", "se_cond", [0, 1], late)]
     return [
-        Experiment(
-            name, block, [write_run(tmp_path, block, k, k, profile=name, network=sizes) for k in seeds], []
-        )
-        for name, block, seeds, sizes in [*found, ("small-width", "se", [0], {})]
+        trained(tmp_path, "routing/none", block="se"),
+        trained(tmp_path, "routing/from-4", (0, 1), **LATE),
+        trained(tmp_path, "small-width", block="se"),
     ]
 
 
@@ -91,25 +97,17 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
 
 def test_the_best_way_is_compared_with_the_frozen_routing(tmp_path):
     shifts = {"routing/frozen": 2.0, "routing/equalised": 1.0, "routing/zero_init": -20.0}
-    experiments = [
-        Experiment(name, "se_cond", [write_run(tmp_path, "se_cond", 0, shift, profile=name)], [])
-        for name, shift in shifts.items()
-    ]
+    experiments = [trained(tmp_path, name, shift=shift) for name, shift in shifts.items()]
     assert study_numbers(experiments, STUDIED)["study.best_over_frozen"].value == pytest.approx(-1)
 
 
 def test_chosen_way_is_the_most_accurate_that_needs_its_routing(tmp_path):
     """The equalised one gains as much as it loses, and the one from level 4 loses more than its interval."""
-    found = {"equalised": (2.0, {}), "from-4": (1.0, {"routing": "zero_init", "conditional_from": 4})}
-    found |= {"zero_init": (0.0, {"routing": "zero_init"}), "frozen": (3.0, {"routing": "frozen"})}
     experiments = [
-        Experiment(
-            f"routing/{name}",
-            "se_cond",
-            [write_run(tmp_path, "se_cond", 0, shift, profile=f"routing/{name}", network=sizes)],
-            [],
-        )
-        for name, (shift, sizes) in found.items()
+        trained(tmp_path, "routing/equalised", shift=2.0),
+        trained(tmp_path, "routing/from-4", shift=1.0, **LATE),
+        trained(tmp_path, "routing/zero_init", routing="zero_init"),
+        trained(tmp_path, "routing/frozen", shift=3.0, routing="frozen"),
     ]
     lost = {"equalised": 10, "from-4": 60, "zero_init": 60, "frozen": 10}
     study = {"runs": {f"routing/{name}/se_cond-seed0": looked_into(own) for name, own in lost.items()}}

@@ -145,8 +145,3 @@ def test_columns_of_a_group_stand_under_its_name():
     assert table.head() == [[("", 1), ("MACs", 2)], [("", 1), ("A", 1), ("B", 1)]]
     assert '<th colspan="2" style="text-align: center">MACs</th></tr>' in table._repr_html_()
     assert Table(("a", "b"), "lr", ()).head() == [[("a", 1), ("b", 1)]]
-
-
-def test_ragged_table_is_refused():
-    with pytest.raises(ValueError, match="differ in length"):
-        Table(("a", "b"), "lr", (("only one",),))

@@ -6,13 +6,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pytest
 from tiny_project import environment, leave_runs, make_project
 
-ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = {"standard", "se", "se_cond"}
 
 # Each start of Snakemake takes seconds: a test here sees as much as it can of one.
@@ -142,8 +140,12 @@ def test_trainings_share_a_processor_but_no_gpu(project, gpu):
 @pytest.mark.parametrize("killed", ["snakemake", "everything but snakemake", "Ctrl-C"])
 def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, killed):
     (project / "wait").write_text("se")
+    (project / "calls").write_text("")
     first = start(project, "quick", "")
-    wait_for(lambda: "se\n" in _text(project / "calls"))
+    deadline = time.monotonic() + 120
+    while "se\n" not in (project / "calls").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     session = int((project / ".snakemake/session").read_text())
     if killed == "snakemake":
         second = start(project, "quick", "")
@@ -166,17 +168,6 @@ def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, kill
     assert status == 0 and "se" in made
     assert not _processes(session)
     assert (project / "_build/quick/_build/html/index.html").exists()
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def _text(file: Path) -> str:
-    return file.read_text() if file.exists() else ""
 
 
 def _processes(session: int) -> list[psutil.Process]:

@@ -12,12 +12,7 @@ import nbformat
 def main(path: str) -> None:
     notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
     for cell in (cell for cell in notebook.cells if "outputs" in cell):
-        kept = [output for output in cell.outputs if output.get("name") != "stderr"]
-        # The lines that the bars stood between belong together.
-        first, *later = [output for output in kept if output.output_type == "stream"] or [None]
-        for stream in later:
-            first.text += stream.text
-        cell.outputs = [output for output in kept if output not in later]
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata.get("papermill", {}).pop("output_path", None)
     nbformat.write(notebook, path)
 

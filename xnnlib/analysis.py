@@ -6,14 +6,13 @@ whose routing is the same for every image.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from xnnlib.data import Dataset, Split
-from xnnlib.errors import UserError
 from xnnlib.model import CondConv2d, Network, Routing, SqueezeExcite
 from xnnlib.records import Run, load_trained
 from xnnlib.spec import Recipe
@@ -54,19 +53,15 @@ def _hooked(
 
     A gate is the Sigmoid of its last linear layer: `output` is what comes before the Sigmoid.
     """
-    handles = []
-    for name, module in modules.items():
-        gate = isinstance(module, SqueezeExcite)
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            gate = isinstance(module, SqueezeExcite)
 
-        def call(layer, inputs, output, name=name, gate=gate):
-            return hook(name, gate, output)
+            def call(layer, inputs, output, name=name, gate=gate):
+                return hook(name, gate, output)
 
-        handles.append((module.expand if gate else module).register_forward_hook(call))
-    try:
+            hooks.enter_context((module.expand if gate else module).register_forward_hook(call))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def observe(network: Network, split: Split, recipe: Recipe, device: torch.device) -> Observation:
@@ -89,22 +84,16 @@ def means_of(values: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.mean(dim=0, keepdim=True) for name, value in values.items()}
 
 
-def of_another_image(values: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
-    """What `observe` read, each image's taken from one other image, the same one in every module.
-
-    Raises UserError for a single image.
-    """
+def of_another_image(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What `observe` read, each image's taken from one other image, the same one in every module."""
     count = len(next(iter(values.values())))
-    if count < 2:
-        raise UserError("another image's routing needs at least two images.")
     # A random cycle: no image keeps its own.
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     source = torch.empty_like(order)
     source[order] = order.roll(1)
     return {name: value[source] for name, value in values.items()}
 
 
-@torch.no_grad()
 def predict_with(
     network: Network, split: Split, recipe: Recipe, device: torch.device, values: dict[str, Tensor]
 ) -> Tensor:
@@ -159,11 +148,9 @@ def weight_statistics(values: Tensor, labels: Tensor) -> dict[str, float]:
     """
     values = values.double()
     variance = values.var(dim=0, correction=0)
-    counts = torch.bincount(labels)
+    counts = torch.bincount(labels)[:, None]  # never 0: each class has an image
     sums = torch.zeros(len(counts), values.shape[1], dtype=torch.float64).index_add_(0, labels, values)
-    present = counts > 0
-    means = sums[present] / counts[present, None]
-    weights = counts[present, None] / len(labels)
+    means, weights = sums / counts, counts / len(labels)
     between = (weights * (means - values.mean(dim=0)) ** 2).sum(dim=0)
     varies = variance > 1e-12
     return {

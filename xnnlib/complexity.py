@@ -11,6 +11,7 @@ from functools import cache
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from xnnlib.model import CondConv2d, Routing, SqueezeExcite, untrained
 from xnnlib.spec import AnySpec, BaselineSpec
@@ -69,47 +70,41 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
     def add(kind: str, description: str, macs: int, coefficients: int) -> None:
         operations.append(Operation(stage, kind, repeat, description, macs, coefficients))
 
-    def convolution(shape, stride, experts=0):
-        def on_convolution(module, inputs, output):
-            out_channels, inputs_per_filter, size, *_ = shape
-            coefficients = out_channels * inputs_per_filter * size * size
-            depthwise = inputs_per_filter == 1 and inputs[0].shape[1] > 1
-            channels = f"{out_channels}" if depthwise else f"{inputs[0].shape[1]} -> {out_channels}"
-            description = f"{size}x{size} {'depthwise ' if depthwise else ''}conv {channels}"
-            description += f", stride {stride}" if stride > 1 else ""
-            if experts:
-                others = (experts - 1) * coefficients
-                add("mixing", f"mix {experts} experts, {description}", experts * coefficients, others)
-            add("convolution", description, coefficients * output.shape[2] * output.shape[3], coefficients)
+    def add_convolution(images, output, shape, stride, experts=0):
+        out_channels, inputs_per_filter, size, *_ = shape
+        coefficients = out_channels * inputs_per_filter * size * size
+        depthwise = inputs_per_filter == 1 and images.shape[1] > 1
+        channels = f"{out_channels}" if depthwise else f"{images.shape[1]} → {out_channels}"
+        description = f"{size}×{size} {'depthwise ' if depthwise else ''}conv {channels}"
+        description += f", stride {stride}" if stride > 1 else ""
+        if experts:
+            others = (experts - 1) * coefficients
+            add("mixing", f"mix {experts} experts, {description}", experts * coefficients, others)
+        add("convolution", description, coefficients * output.shape[2] * output.shape[3], coefficients)
 
-        return on_convolution
+    def add_linear(module, kind, label):
+        weights = module.weight.numel()
+        add(kind, f"{label} {module.in_features} → {module.out_features}", weights, weights)
 
-    def linear(kind, label):
-        def on_linear(module, inputs, output):
-            weights = module.weight.numel()
-            add(kind, f"{label} {module.in_features} -> {module.out_features}", weights, weights)
-
-        return on_linear
-
-    gates, hooks = set(), []
+    gates = set()
     for module in unit.modules():
-        hook = None
         if isinstance(module, SqueezeExcite):
             gates |= {module.reduce, module.expand}
-        elif isinstance(module, CondConv2d):
-            hook = convolution(module.filter_shape, module.stride, len(module.weight))
+
+    def on_forward(module, inputs, output):
+        if isinstance(module, CondConv2d):
+            add_convolution(inputs[0], output, module.filter_shape, module.stride, len(module.weight))
         elif type(module).__name__ == "CondConv2d":  # timm's
-            hook = convolution(module.weight_shape, module.stride[0], module.num_experts)
+            add_convolution(inputs[0], output, module.weight_shape, module.stride[0], module.num_experts)
         elif isinstance(module, nn.Conv2d):
-            hook = convolution(module.weight.shape, module.stride[0])
+            add_convolution(inputs[0], output, module.weight.shape, module.stride[0])
         elif isinstance(module, Routing):
-            hook = linear("routing", "routing linear")
+            add_linear(module, "routing", "routing linear")
+        elif module in gates:
+            add_linear(module, "se", "SE linear")
         elif isinstance(module, nn.Linear):
-            # A gate's linear was named by its parent, which comes first.
-            hook = linear("se", "SE linear") if module in gates else linear("linear", "linear")
-        if hook:
-            hooks.append(module.register_forward_hook(hook))
-    unit(images)
-    for hook in hooks:
-        hook.remove()
+            add_linear(module, "linear", "linear")
+
+    with register_module_forward_hook(on_forward):
+        unit(images)
     return operations

@@ -46,15 +46,7 @@ WRAPPED = {
     "rubric": ("#rubric[", "]\n\n"),
     "thead": ("table.header(", "), table.hline(stroke: 0.5pt), "),
 } | dict.fromkeys(("document", "inline", "BoundNumber", "tgroup", "container", "tbody"), ("", ""))
-LEFT_OUT = {
-    "colspec",
-    "comment",
-    "target",
-    "tabular_col_spec",
-    "substitution_definition",
-    "index",
-    "compound",
-}
+LEFT_OUT = {"colspec", "comment", "compound", "tabular_col_spec", "target"}
 
 
 class TypstTranslator(SphinxTranslator):
@@ -189,10 +181,7 @@ class PaperBuilder(Builder):
         return Path(self.doctreedir).parent / "paper"
 
     def get_target_uri(self, docname: str, typ: str | None = None) -> str:
-        return f"#{docname}"
-
-    def get_relative_uri(self, from_: str, to: str, typ: str | None = None) -> str:
-        return self.get_target_uri(to)
+        return ""  # what leads to another page is set as text
 
     def take_image(self, image: nodes.image) -> str:
         """Copy the image beside the markup; returns its name there."""

@@ -12,7 +12,6 @@ from math import sqrt
 from statistics import correlation, mean
 
 from xnnlib import complexity
-from xnnlib.errors import UserError
 from xnnlib.records import Run
 from xnnlib.report.estimates import Estimate, difference, estimate, seed_difference, setting_text, size, text
 from xnnlib.report.summary import by_block, run_source, shared, top1_by_seed, top1_digits
@@ -70,8 +69,7 @@ class Number:
 def numbers(runs: Sequence[Run]) -> dict[str, Number]:
     """All numbers of the given runs, of the paper's network and of the course's run.
 
-    Raises UserError if there are no runs. Keys of a block appear only if it was run, and those that compare
-    two blocks only if both were.
+    Keys of a block appear only if it was run, and those that compare two blocks only if both were.
     """
     reference = {
         f"reference.{name}": Number.of(value, (COURSE,), f"{value:,}") for name, value in REFERENCE.items()
@@ -84,8 +82,6 @@ def run_numbers(runs: Sequence[Run], prefix: str = "") -> dict[str, Number]:
 
     With a `prefix`, as for the runs of another profile than the paper's, keys begin with it: `small.se.top1`.
     """
-    if not runs:
-        raise UserError("there are no runs to take numbers from; train a profile first.")
     found, groups = _common(runs), by_block(runs)
     for block, group in groups.items():
         found |= {f"{block}.{name}": number for name, number in measured(group).items()}

@@ -1,6 +1,5 @@
 """Tables 1 to 4 and the costs of the three blocks, as final text."""
 
-import re
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -26,16 +25,8 @@ class Table:
     align: str
     rows: tuple[tuple[str, ...] | str, ...]
 
-    def __post_init__(self):
-        widths = {len(self.align), *(len(row) for row in self._lines() if not isinstance(row, str))}
-        if len(widths) != 1:
-            raise ValueError(f"columns, alignment and rows of a table differ in length: {sorted(widths)}")
-
-    def _lines(self) -> tuple[tuple[str, ...] | str, ...]:
-        return (self.columns, *self.rows)
-
     def __repr__(self) -> str:
-        cells = [line for line in self._lines() if not isinstance(line, str)]
+        cells = [self.columns, *(row for row in self.rows if not isinstance(row, str))]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
 
         def line(row: tuple[str, ...] | str) -> str:
@@ -186,10 +177,8 @@ def operation_table(spec: NetworkSpec) -> Table:
         # A row of Table 1 has its input at its first operation.
         place = "" if item.stage == shown else stage_input(spec.stages[item.stage])
         shown = item.stage
-        # `1x1 conv 16 -> 64` with the signs of print.
-        description = re.sub(r"(?<=\d)x(?=\d)", "×", item.description).replace("->", "→")
         counts = (item.macs, item.coefficients, item.repeat * item.macs, item.repeat * item.coefficients)
-        rows.append((place, description, str(item.repeat), *(f"{count:,}" for count in counts)))
+        rows.append((place, item.description, str(item.repeat), *(f"{count:,}" for count in counts)))
     rows.append(("Total", *[""] * 4, *(f"{count:,}" for count in complexity.total(operations))))
     return Table(columns, "llrrrrr", tuple(rows))
 

@@ -1,11 +1,11 @@
 """What a module does, operation by operation, seen by running it."""
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
 from xnnlib.model import CondConv2d, SqueezeExcite
@@ -81,22 +81,20 @@ def trace(module: nn.Module, shape: tuple[int, ...], opaque: dict[type, str] | N
     A module of a type in `opaque` is one step of that name, whatever is inside. Raises ValueError on an
     operation that the diagrams have no box for, so that none can be left out.
     """
-    recorder = _Recorder()
+    recorder, opaque = _Recorder(), opaque or {}
 
-    def enter(inner, inputs):
-        recorder.inside += 1
+    def on_enter(inner, inputs):
+        recorder.inside += type(inner) in opaque
 
-    def leave(inner, inputs, output):
-        recorder.inside -= 1
-        filter_shape = tuple(getattr(inner, "filter_shape", ()))
-        recorder.steps.append(Step(opaque[type(inner)], tuple(output.shape[1:]), filter_shape))
+    def on_leave(inner, inputs, output):
+        if type(inner) in opaque:
+            recorder.inside -= 1
+            filter_shape = tuple(getattr(inner, "filter_shape", ()))
+            recorder.steps.append(Step(opaque[type(inner)], tuple(output.shape[1:]), filter_shape))
 
     images = torch.zeros(2, *shape)
-    with ExitStack() as stack, torch.no_grad():
-        for inner in (inner for inner in module.modules() if type(inner) in (opaque or {})):
-            stack.enter_context(inner.register_forward_pre_hook(enter))
-            stack.enter_context(inner.register_forward_hook(leave))
-        stack.enter_context(recorder)
+    hooks = register_module_forward_pre_hook(on_enter), register_module_forward_hook(on_leave)
+    with torch.no_grad(), hooks[0], hooks[1], recorder:
         module(images)
     return recorder.steps
 
