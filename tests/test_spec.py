@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from xnnlib.errors import UserError
@@ -26,17 +24,6 @@ def test_table_is_varied_as_section_6_asks():
     for stage, following in zip(spec.stages, spec.stages[1:], strict=False):
         assert stage.out_channels == following.in_channels
     assert [stage.identity for stage in spec.stages] == [stage.identity for stage in TABLE_1]
-
-
-def test_custom_table_keeps_its_own_sizes():
-    table = tuple(
-        replace(row, filter_size=5, expansion=2 if row.size == 56 else 6) if row.operation == "block" else row
-        for row in TABLE_1
-    )
-    assert NetworkSpec(table=table).stages == table
-    wide = NetworkSpec(table=table, expansion=3).stages
-    blocks = [row for row in wide if row.operation == "block"]
-    assert {(row.filter_size, row.expansion) for row in blocks} == {(5, 3)}
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,8 @@ OddInt = Annotated[PositiveInt, AfterValidator(_odd)]
 @one_line_errors
 @validated_dataclass(frozen=True, config=_STRICT)
 class NetworkSpec:
-    """A network: a table of stages with one block variant and its sizes.
+    """A network: Table 1 with one block variant and its sizes.
 
-    `filter_size` and `expansion` replace those of every block of the table; None leaves the table's own.
     `width` multiplies every stage's channels, rounded to a multiple of 4 (paper, section 6). `routing`,
     `conditional_from` and `gate` matter to block "se_cond" alone: how it routes, the first level whose
     convolutions are conditional, and whether its blocks have squeeze-and-excite. Raises UserError on a value
@@ -111,18 +110,17 @@ class NetworkSpec:
     num_classes: PositiveInt = 100
     reduction: PositiveInt = 4
     experts: PositiveInt = 4
-    filter_size: OddInt | None = None
-    expansion: PositiveInt | None = None
+    filter_size: OddInt = 3
+    expansion: PositiveInt = 4
     width: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     routing: Literal[ROUTINGS] = "equalised"
     conditional_from: Annotated[int, Field(ge=1, le=len(LEVELS))] = 1
     gate: Literal[GATES] = "se"
-    table: tuple[Stage, ...] = TABLE_1
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """The rows that the network is built from: the table with its sizes as this specification says."""
-        return tuple(self._vary(stage) for stage in self.table)
+        """The rows that the network is built from: Table 1 with its sizes as this specification says."""
+        return tuple(self._vary(stage) for stage in TABLE_1)
 
     def _vary(self, stage: Stage) -> Stage:
         def scaled(channels: int) -> int:
@@ -132,8 +130,7 @@ class NetworkSpec:
         in_channels = stage.in_channels if stage.operation == "stem" else scaled(stage.in_channels)
         varied = {"in_channels": in_channels, "out_channels": scaled(stage.out_channels)}
         if stage.operation == "block":
-            varied["filter_size"] = self.filter_size or stage.filter_size
-            varied["expansion"] = self.expansion or stage.expansion
+            varied |= {"filter_size": self.filter_size, "expansion": self.expansion}
         return replace(stage, **varied)
 
     @property
@@ -142,21 +139,16 @@ class NetworkSpec:
         return self.block
 
     def levels(self) -> tuple[int, ...]:
-        """The level of each stage, by the width that it makes in the table; 0 for what is no block."""
+        """The level of each stage, by the width that it makes in Table 1; 0 for what is no block."""
         level_of = {width: level for level, widths in enumerate(LEVELS, 1) for width in widths}
-        return tuple(
-            level_of.get(stage.out_channels, len(LEVELS)) if stage.operation == "block" else 0
-            for stage in self.table
-        )
+        return tuple(level_of[row.out_channels] if row.operation == "block" else 0 for row in TABLE_1)
 
     def sizes(self) -> dict[str, int | float | str]:
-        """Everything but the block and the table: what a record says of the network."""
-        block = next((stage for stage in self.stages if stage.operation == "block"), None)
-        own = {name: getattr(block, name, None) for name in ("filter_size", "expansion")}
-        return {name: own.get(name) or getattr(self, name) for name in SIZES}
+        """Everything but the block: what a record says of the network."""
+        return {name: getattr(self, name) for name in SIZES}
 
 
-SIZES = tuple(field.name for field in fields(NetworkSpec) if field.name not in ("block", "table"))
+SIZES = tuple(field.name for field in fields(NetworkSpec) if field.name != "block")
 
 
 @dataclass(frozen=True)
