@@ -21,6 +21,7 @@ from paper_material import NOTEBOOK_TABLES, TABLES, load_material
 from test_report_speed import example
 
 from xnnlib.records import EPOCHS, RECORD, load_runs
+from xnnlib.report.baselines import figure_9
 from xnnlib.report.plots import figure_5, figure_6
 from xnnlib.report.speed import latencies
 from xnnlib.report.style import save
@@ -97,7 +98,7 @@ def stage(folder: Path) -> Path:
     shutil.copy(PROJECT / "results/small/analysis.json", folder / "results" / PROFILE)
     (folder / "results/routing").mkdir()
     shutil.copy(PROJECT / "results/routing/study.json", folder / "results/routing")
-    for record in PROJECT.glob(f"results/[rs]*/**/{RECORD}"):
+    for record in PROJECT.glob(f"results/[brs]*/**/{RECORD}"):
         copy = folder / record.parent.relative_to(PROJECT)
         write_notebook(copy / "train.ipynb", "Training one block", SHOWN)
         for name in (RECORD, EPOCHS):
@@ -117,6 +118,7 @@ def write_report(folder: Path) -> None:
     shutil.copytree(PROJECT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("train.ipynb"))
     save(figure_5(material.runs), folder / "figures", "figure-5-training")
     save(figure_6(material.runs, latencies(material.benchmarks)), folder / "figures", "figure-6-costs")
+    save(figure_9(material.experiments, material.benchmarks), folder / "figures", "figure-9-baselines")
     for name in NOTEBOOK_TABLES:
         shown = [str(TABLES[which](material)) for which in NOTEBOOK_TABLES[name]]
         outputs = [new_output("execute_result", data={"text/plain": table}) for table in shown]
@@ -215,15 +217,6 @@ def test_only_quick_is_marked_and_claims_of_other_profiles_are_left_out(whole):
 
 
 @pytest.mark.slow
-def test_sphinx_alone_builds_it_too(whole, tmp_path):
-    book = Path(shutil.copytree(whole, tmp_path / "book", ignore=shutil.ignore_patterns("_build")))
-    assert build("jupyter-book", "config", "sphinx", book)[0] == 0
-    status, output = build("sphinx-build", "-b", "html", book, tmp_path / "html")
-    assert status == 0, output
-    assert (tmp_path / "html" / "paper.pdf").exists()
-
-
-@pytest.mark.slow
 def test_book_of_a_profile_that_was_not_looked_into_has_no_page_on_it(whole, tmp_path):
     book = Path(shutil.copytree(whole, tmp_path / "book", ignore=shutil.ignore_patterns("_build")))
     (book / "results" / PROFILE / "analysis.json").unlink()
@@ -236,7 +229,11 @@ def test_book_of_a_profile_that_was_not_looked_into_has_no_page_on_it(whole, tmp
 def small(tmp_path_factory) -> Path:
     """The paper's configuration and extension around one page, `index`, which a test then writes."""
     folder = stage(tmp_path_factory.mktemp("small"))
-    others = (path for top in ("small*/*", "routing/*/*") for path in folder.glob(f"results/{top}/*"))
+    others = (
+        path
+        for top in ("small*/*", "routing/*/*", "baselines/*/*")
+        for path in folder.glob(f"results/{top}/*")
+    )
     for path in (*(folder / "book").glob("*.md"), *others):
         path.unlink()
     ahead = "sentence: B is {se.top1_gain:size} points ahead.\n  number: se.top1_gain"

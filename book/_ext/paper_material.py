@@ -94,7 +94,7 @@ TABLES: dict[str, Callable[[Material], Table]] = {
 # The tables that a notebook shows, which must be those that the pages show.
 NOTEBOOK_TABLES = {
     "notebooks/design": ("1",),
-    "notebooks/results": ("2", "3"),
+    "notebooks/results": ("2", "3", "baselines"),
     "notebooks/implementation": ("4", "costs", "operations"),
     "notebooks/analysis": ("inside", "routing", "study"),
 }
@@ -116,6 +116,8 @@ ARTEFACTS = {
     "table-costs": ("notebooks/implementation", "xnnlib.complexity"),
     "figure-costs": ("notebooks/results", "runs; benchmarks"),
     "table-experiments": ("", "profiles/ and the records of its runs"),
+    "table-baselines": ("notebooks/results", "profiles/ and the records of its runs; benchmarks"),
+    "figure-baselines": ("notebooks/results", "profiles/ and the records of its runs; benchmarks"),
     "table-speed": ("", "benchmarks"),
     "table-inside": ("notebooks/analysis", "analysis"),
     "table-routing": ("notebooks/analysis", "analysis"),
