@@ -280,3 +280,16 @@ def test_initial_weights_are_those_of_table_2():
     for filters in [module for module in network.modules() if isinstance(module, nn.Conv2d)]:
         fan_out = filters.weight[:, 0].numel() // filters.groups
         assert filters.weight.var().item() == pytest.approx(2 / fan_out, rel=0.25)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_depthwise_filters_start_as_torch_s_where_asked_and_nothing_else_does(block):
+    weights = []
+    for fan_out in ("channel", "layer"):
+        torch.manual_seed(0)
+        weights.append(Network(block, depthwise_fan_out=fan_out).stages[9][0].state_dict())
+    usual, other = weights
+    filters = other["depthwise.0.weight"]
+    torch_s = nn.init.kaiming_normal_(torch.empty(640, 1, 3, 3), mode="fan_out", nonlinearity="relu")
+    assert filters.std().item() == pytest.approx(torch_s.std().item(), rel=0.1)
+    assert [name for name in usual if not torch.equal(usual[name], other[name])] == ["depthwise.0.weight"]

@@ -40,7 +40,8 @@ def init_filter(weight: Tensor) -> None:
     """Initialise one (out_channels, in_channels / groups, F, F) filter in place, before a ReLU.
 
     Normal with variance 2 / fan-out (He et al., arXiv:1502.01852); a depthwise filter, which has one
-    input a channel, has a fan-out of F * F.
+    input a channel, has a fan-out of F * F. (torch's kaiming_normal_ takes channels * F * F for it, as
+    torchvision's networks do; `depthwise_fan_out` "layer" is that.)
     """
     out_channels, inputs_per_filter, size, _ = weight.shape
     fan_out = size * size * (1 if inputs_per_filter == 1 else out_channels)
@@ -296,4 +297,8 @@ def _build_one(stage: Stage, level: int, spec: NetworkSpec) -> nn.Module:
         parts["convolution"] = partial(CondConv2d, experts=spec.experts, routing=spec.routing)
         if spec.routing == "shared":
             parts["routing"] = partial(Routing, experts=spec.experts, kind="shared")
-    return InvertedResidual(*shape, stage.expansion, **parts)
+    block = InvertedResidual(*shape, stage.expansion, **parts)
+    if spec.depthwise_fan_out == "layer":
+        with torch.no_grad():
+            block.depthwise[0].weight /= (stage.expansion * stage.in_channels) ** 0.5
+    return block

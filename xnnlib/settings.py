@@ -18,6 +18,7 @@ from xnnlib.errors import UserError, choose, one_line_errors
 from xnnlib.spec import (
     BLOCKS,
     DATASETS,
+    FAN_OUTS,
     GATES,
     RECIPES,
     ROUTINGS,
@@ -88,6 +89,9 @@ class Settings(BaseModel):
     conditional_from: Count = Field(1, description="the first level whose convolutions are conditional")
     gate: Literal[GATES] = Field("se", description="none: conditional convolution without squeeze-and-excite")
     filter_size: Count = Field(3, description="F, of the depthwise filters")
+    depthwise_fan_out: Literal[FAN_OUTS] = Field(
+        "channel", description="of the initial depthwise filters: F * F of the channel, or of the whole layer"
+    )
     expansion: Count = Field(4, description="Ne / Ni")
     width: Annotated[float, Field(ge=0.05)] = Field(1.0, description="multiplies every stage's channels")
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(

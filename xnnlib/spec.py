@@ -77,6 +77,8 @@ LEVELS = ((16,), (24,), (40,), (80,), (160, 320))
 ROUTINGS = ("equalised", "torch_init", "zero_init", "shared", "frozen")
 # What stands between its depthwise convolution and the last one.
 GATES = ("se", "none")
+# What counts as the fan-out of a depthwise filter that is initialised (xnnlib.model.init_filter).
+FAN_OUTS = ("channel", "layer")
 
 # Strict: "3", 3.0 and True are no whole number, and neither NaN nor infinity is a number.
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
@@ -102,8 +104,8 @@ class NetworkSpec:
 
     `width` multiplies every stage's channels, rounded to a multiple of 4 (paper, section 6). `routing`,
     `conditional_from` and `gate` matter to block "se_cond" alone: how it routes, the first level whose
-    convolutions are conditional, and whether its blocks have squeeze-and-excite. Raises UserError on a value
-    that cannot be.
+    convolutions are conditional, and whether its blocks have squeeze-and-excite. `depthwise_fan_out` is that
+    of the initial depthwise filters. Raises UserError on a value that cannot be.
     """
 
     block: Literal[BLOCKS] = "standard"
@@ -116,6 +118,7 @@ class NetworkSpec:
     routing: Literal[ROUTINGS] = "equalised"
     conditional_from: Annotated[int, Field(ge=1, le=len(LEVELS))] = 1
     gate: Literal[GATES] = "se"
+    depthwise_fan_out: Literal[FAN_OUTS] = "channel"
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -272,6 +275,7 @@ _BEFORE = {
         "routing": "equalised",
         "conditional_from": 1,
         "gate": "se",
+        "depthwise_fan_out": "channel",
     },
 }
 _GONE = {"averaging_decay": 0.0, "batch_norm": "synchronised"}

@@ -17,7 +17,14 @@ from xnnlib.report.summary import by_block, letter, run_source, shared
 from xnnlib.report.tables import TITLES, Table
 
 # The sizes of a network as the paper writes them.
-SYMBOLS = {"reduction": "R", "experts": "M", "filter_size": "F", "expansion": "Nₑ/Nᵢ", "width": "width ×"}
+SYMBOLS = {
+    "reduction": "R",
+    "experts": "M",
+    "filter_size": "F",
+    "expansion": "Nₑ/Nᵢ",
+    "width": "width ×",
+    "depthwise_fan_out": "depthwise fan-out per",
+}
 # What a record says of the run itself and not of what was changed.
 NOT_A_CHANGE = ("precision", "name", "num_classes")
 
