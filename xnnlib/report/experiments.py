@@ -12,7 +12,7 @@ from xnnlib import complexity
 from xnnlib.profiles import Profile
 from xnnlib.records import Run, load_run
 from xnnlib.report.estimates import setting_text
-from xnnlib.report.numbers import Number, gains, measured
+from xnnlib.report.numbers import COUNTED, Number, gains, measured, millions
 from xnnlib.report.summary import by_block, letter, run_source, shared
 from xnnlib.report.tables import TITLES, Table
 
@@ -66,6 +66,9 @@ class Experiment(NamedTuple):
             "precision": shared(self.runs, lambda run: run.record["recipe"]["precision"]),
         }
         found = {name: Number.of(value, tuple(map(run_source, self.runs))) for name, value in texts.items()}
+        counts = complexity.total(complexity.count(self.runs[0].spec))
+        for name, count in zip(("macs", "coefficients"), counts, strict=True):
+            found[name] = Number.of(count, COUNTED, millions(count))
         return found | measured(self.runs) | (gains(self.runs, self.base_runs) if self.base_runs else {})
 
 
@@ -97,8 +100,8 @@ def experiment_table(experiments: list[Experiment]) -> Table:
     columns += ("Gain, by seed", "Gain, Welch", "Precision")
     rows = []
     for one in experiments:
-        macs, coefficients = complexity.total(complexity.count(one.runs[0].spec))
         found = one.numbers()
+        macs, coefficients = found["macs"].value, found["coefficients"].value
         # One seed is paired with none: its gain is over the mean of the base's.
         paired = "top1_gain" if len(one.runs) > 1 else ""
         names = ("seeds", "top1", paired, "top1_gain_welch", "precision")
