@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_run import CPU, result
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from xnnlib import baselines, complexity
@@ -56,6 +57,19 @@ def test_counts_as_many_macs_as_torch_s_counter(name):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 3, 56, 56))
     assert 2 * macs == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name, size, stride", [("mobilenet_v2", 3, 2), ("mnasnet1_0", 5, 1)])
+def test_depthwise_convolution_without_a_fast_bfloat16_kernel_is_float32_s_rounded(name, size, stride):
+    layers = (
+        m for m in build(baselines.find(name, 3)).modules() if isinstance(m, nn.Conv2d) and m.groups > 1
+    )
+    layer = next(m for m in layers if (m.kernel_size[0], m.stride[0]) == (size, stride))
+    x = torch.randn(2, layer.in_channels, 14, 14).bfloat16()
+    shape = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+    expected = F.conv2d(x.float(), layer.weight, **shape).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(x), expected)
 
 
 @pytest.mark.slow

@@ -6,13 +6,14 @@ network was made for. Nothing else is changed.
 """
 
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module, metadata
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xnnlib.errors import UserError
-from xnnlib.runtime import ensure_torchvision
+from xnnlib.runtime import ensure_torchvision, in_fast_precision
 from xnnlib.spec import BaselineSpec
 
 # In this order: a name that both libraries have is torchvision's.
@@ -45,7 +46,19 @@ def build(spec: BaselineSpec) -> nn.Module:
     """
     registry = _registry(spec.library.split()[0])
     make = registry.get_model if hasattr(registry, "get_model") else registry.create_model
-    return adapt(make(spec.model, num_classes=spec.num_classes), spec.model)
+    network = adapt(make(spec.model, num_classes=spec.num_classes), spec.model)
+    for module in network.modules():
+        if type(module) is nn.Conv2d and module.groups == module.in_channels == module.out_channels:
+            module.__class__ = _Depthwise
+    return network
+
+
+class _Depthwise(nn.Conv2d):
+    """A library's fully grouped convolution, computed in the precision that the paper's own are."""
+
+    def _conv_forward(self, x: Tensor, filters: Tensor, bias: Tensor | None) -> Tensor:
+        convolve = partial(super()._conv_forward, bias=bias)
+        return in_fast_precision(convolve, x, filters, self.stride[0])
 
 
 def adapt(network: nn.Module, name: str) -> nn.Module:

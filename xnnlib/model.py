@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xnnlib import runtime
 from xnnlib.spec import AnySpec, NetworkSpec, Stage
 
 
@@ -24,16 +25,9 @@ def channel_means(x: Tensor) -> Tensor:
 
 def convolve_each_channel(x: Tensor, filters: Tensor, stride: int) -> Tensor:
     """Fully grouped convolution of (N, C, H, W) with (C, 1, F, F), zero padding of F // 2 and no bias."""
-
-    def convolve(x, filters):
-        return F.conv2d(x, filters, stride=stride, padding=filters.shape[-1] // 2, groups=len(filters))
-
-    if stride == 1 or x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
-        return convolve(x, filters)
-    # On a CPU torch has no fast bfloat16 kernel for this one's input gradient: of (64, 96, 56, 56), in two
-    # cores, it took 85 ms where float32 took 7. The three of a network were a quarter of its step.
-    with torch.autocast("cpu", enabled=False):
-        return convolve(x.float(), filters.float()).to(torch.get_autocast_dtype("cpu"))
+    padding = filters.shape[-1] // 2
+    convolve = partial(F.conv2d, stride=stride, padding=padding, groups=len(filters))
+    return runtime.in_fast_precision(convolve, x, filters, stride)
 
 
 def init_filter(weight: Tensor) -> None:
