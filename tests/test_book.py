@@ -47,7 +47,7 @@ def write_notebook(path: Path, title: str, *outputs: dict, code: str = "1 + 1") 
 def write_run(root: Path, block: str, profile: str = PROFILE) -> None:
     """A run folder with invented values; B ends at 43.4 % top-1, 3.2 points above A."""
     run = report_runs.write_run(root, block, profile=profile)
-    write_notebook(run.path / "train.ipynb", "Training one block", SHOWN, code="figure_5([run])")
+    write_notebook(run.path / "train.ipynb", "Training one network", SHOWN, code="figure_5([run])")
 
 
 def without_colours(text: str) -> str:
@@ -100,7 +100,7 @@ def stage(folder: Path) -> Path:
     shutil.copy(PROJECT / "results/routing/study.json", folder / "results/routing")
     for record in PROJECT.glob(f"results/[brs]*/**/{RECORD}"):
         copy = folder / record.parent.relative_to(PROJECT)
-        write_notebook(copy / "train.ipynb", "Training one block", SHOWN)
+        write_notebook(copy / "train.ipynb", "Training one network", SHOWN)
         for name in (RECORD, EPOCHS):
             shutil.copy(record.with_name(name), copy)
     return folder
