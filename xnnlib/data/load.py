@@ -23,7 +23,6 @@ def load_dataset(
     val_images: int = 0,
     size: int = 64,
     seed: int = 0,
-    cache_dir: str | os.PathLike | None = None,
 ) -> Dataset:
     """The data set `name`, one of SOURCES, packed; its pixels are mapped from the cache's file.
 
@@ -32,7 +31,7 @@ def load_dataset(
     first classes in sorted order. `train_images`, `val_images`: images of the whole split, spread evenly
     over the classes, the first classes one more where that leaves a rest; of each class its first ones.
     0 means all (for shapes 100 and 20 a class). `size`: the short side in pixels; nothing is cropped.
-    `seed`: of shapes alone. `cache_dir`: else the environment's XNNLIB_CACHE, else ~/.cache/xnnlib.
+    `seed`: of shapes alone. The cache is in the environment's XNNLIB_CACHE, else in ~/.cache/xnnlib.
 
     Raises UserError, one line, on every mistake in these and on damaged or missing files.
     """
@@ -53,7 +52,7 @@ def load_dataset(
     identity, key = (
         hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest() for what in (identity, request)
     )
-    folder = Path(cache_dir or os.environ.get("XNNLIB_CACHE") or "~/.cache/xnnlib").expanduser()
+    folder = Path(os.environ.get("XNNLIB_CACHE") or "~/.cache/xnnlib").expanduser()
     path = folder / f"{name}-{key[:16]}"
     if path.with_suffix(".json").exists():
         if dataset := pack.load(path, identity):
