@@ -42,7 +42,7 @@ def files(*patterns):
 
 
 CODE = files("xnnlib/**/*.py", "xnnlib/**/*.mplstyle")
-STUDY = files("results/routing/study.json")
+LOOKED_INTO = files("results/**/study.json", "results/**/analysis.json")
 RECORDS = files("results/**/record.json", "results/**/epochs.csv")
 SOURCES = files("book/**/*", "benchmarks/results/*.json", "profiles/**/*.yaml", "_*.yml", "references.bib")
 
@@ -99,7 +99,7 @@ rule report:
         CODE,
         "notebooks/{notebook}.ipynb",
         branch(lambda wildcards: wildcards.notebook == "results", TRAINED + RECORDS),
-        branch(lambda wildcards: wildcards.notebook == "analysis", [f"{RESULTS}/analysis.json", *STUDY]),
+        branch(lambda wildcards: wildcards.notebook == "analysis", LOOKED_INTO),
     output:
         f"{PAPER}/notebooks/{{notebook}}.ipynb",
     params:
@@ -124,7 +124,7 @@ rule book:
     shell:
         'echo "Building the book" && '
         "rm -rf {PAPER}/book {PAPER}/results {PAPER}/benchmarks {PAPER}/profiles && mkdir -p {PAPER}/{RESULTS} && "
-        "find results -name record.json -o -name epochs.csv -o -name train.ipynb -o -name study.json | tar -cf - -T - | tar -xf - -C {PAPER} && "
+        "find results -name record.json -o -name epochs.csv -o -name train.ipynb -o -name study.json -o -name analysis.json | tar -cf - -T - | tar -xf - -C {PAPER} && "
         "cp -R {RESULTS}/. {PAPER}/{RESULTS} && "
         "cp {input.explore} {PAPER}/notebooks/ && "
         "cp -R book benchmarks profiles _toc.yml references.bib {PAPER}/ && "

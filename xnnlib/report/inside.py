@@ -126,7 +126,7 @@ def routing_table(analysis: dict) -> Table:
     return Table((*columns, "Similarity of experts"), "llrrrr", tuple(rows))
 
 
-def inside_numbers(analysis: dict) -> dict[str, Number]:
+def inside_numbers(analysis: dict, prefix: str = "inside") -> dict[str, Number]:
     """Numbers of a loaded analysis, such as `inside.se.gates_mean.change` and `inside.routing.sd_expand`.
 
     Changes and pairs are in points of top-1 with the 95 % interval over images, shares in percent.
@@ -151,7 +151,7 @@ def inside_numbers(analysis: dict) -> dict[str, Number]:
         for part in {row["part"] for row in routings}:
             shown[f"sd_{part}"] = _statistics(_routings(analysis, part=part))["sd"]
         found |= {f"routing.{name}": Number.of(value, sources, text) for name, (value, text) in shown.items()}
-    return {f"inside.{name}": number for name, number in found.items()}
+    return {f"{prefix}.{name}": number for name, number in found.items()}
 
 
 @applied()
