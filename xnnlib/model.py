@@ -34,8 +34,8 @@ def init_filter(weight: Tensor) -> None:
     """Initialise one (out_channels, in_channels / groups, F, F) filter in place, before a ReLU.
 
     Normal with variance 2 / fan-out (He et al., arXiv:1502.01852); a depthwise filter, which has one
-    input a channel, has a fan-out of F * F. (torch's kaiming_normal_ takes channels * F * F for it, as
-    torchvision's networks do; `depthwise_fan_out` "layer" is that.)
+    input a channel, has a fan-out of F * F, as in EfficientNet's code. (torch's kaiming_normal_ takes
+    channels * F * F for it, as RegNet's code and torchvision's networks do; `depthwise_fan_out` "layer".)
     """
     out_channels, inputs_per_filter, size, _ = weight.shape
     fan_out = size * size * (1 if inputs_per_filter == 1 else out_channels)
