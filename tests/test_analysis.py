@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -92,6 +93,17 @@ def test_similarity_of_experts():
     assert analysis.expert_similarity(CondConv2d(2, 2, experts=1)) == pytest.approx(0)
 
 
+@pytest.mark.parametrize("block", BLOCKS)
+def test_similarity_with_the_initial_filters(block):
+    run = SimpleNamespace(spec=NetworkSpec(block, 3, width=0.25), record={"seed": 5})
+    torch.manual_seed(5)
+    network = Network.of(run.spec)
+    assert analysis.initial_similarity(run, network) == pytest.approx(1)
+    with torch.no_grad():
+        network.stages[1][0].depthwise[0].weight *= -3  # one of 16 blocks, turned round
+    assert analysis.initial_similarity(run, network) == pytest.approx(14 / 16)
+
+
 @pytest.mark.slow
 def test_the_analysis_of_three_runs_holds_every_module_and_pair(dataset, tmp_path):
     runs = {
@@ -102,6 +114,7 @@ def test_the_analysis_of_three_runs_holds_every_module_and_pair(dataset, tmp_pat
     assert len(found["modules"]) == 16 + 48 + 16  # B's gates, C's routings and gates
     kinds = [f"{kind}_{by}" for kind in ("routing", "gates") for by in ("mean", "other")]
     assert list(found["without"]["se_cond"]) == kinds and list(found["without"]["se"]) == kinds[2:]
+    assert all(0.5 < value < 1 for value in found["initial_similarity"].values())  # after one step
     for name, run in runs.items():
         assert found["top1"][name] == pytest.approx(run.record["last"]["top1"], abs=10)
     # C's routing starts at zero and hardly moves in a step: folding it changes nothing to speak of.

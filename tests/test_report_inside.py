@@ -26,6 +26,7 @@ ANALYSIS = {
     "images": 5000,
     "mean_over": 5000,
     "top1": {"standard": 70.0, "se": 72.0, "se_cond": 73.0, "folded": 60.0},
+    "initial_similarity": {"standard": 0.984},
     "without": {
         "se": {"gates_mean": changed(50.0, 100, 1200), "gates_other": changed(40.0, 100, 1700)},
         "se_cond": {"routing_mean": changed(60.0, 50, 700), "routing_other": changed(61.0, 100, 700)},
@@ -81,6 +82,7 @@ def test_numbers_are_of_the_file(tmp_path):
         "inside.se_cond.routing_mean.top1": "60.00",
         "inside.se_cond.routing_other.top1": "61.00",
         "inside.folded.top1": "60.00",
+        "inside.standard.initial_similarity": "0.98",
         "inside.routing.sd_expand": "0.040",
         "inside.routing.sd_project": "0.200",
         "inside.routing.saturated": "4.0",

@@ -6,7 +6,7 @@ import pytest
 from report_runs import write_run
 
 from xnnlib.report.tables import Table, cost_table, operation_table, table_1, table_2, table_3, table_4
-from xnnlib.spec import BLOCKS, NetworkSpec, Recipe, recipe_for
+from xnnlib.spec import BLOCKS, FAN_OUTS, NetworkSpec, Recipe, recipe_for
 
 PAPER_TABLE_1 = """
 1 | 3×56×56 | Conv (3×3/1), batch norm, ReLU
@@ -62,6 +62,14 @@ def test_table_2_says_which_block_had_what_and_what_the_course_had(tmp_path):
     cells = {row[0]: row[1:] for row in table_2([write_run(tmp_path / "ours", "se", recipe=ours)]).rows}
     assert cells["Epochs"] == ("30", "55") and cells["Label smoothing"] == ("0.1", "0")
     assert cells["Learning rate, after the warm-up"][1] == "0.15"
+
+
+def test_table_2_says_how_large_depthwise_filters_start(tmp_path):
+    runs = [
+        write_run(tmp_path / fan_out, "se", network={"depthwise_fan_out": fan_out}) for fan_out in FAN_OUTS
+    ]
+    cells = [row[1] for run in runs for row in table_2([run]).rows if row[0].startswith("Fan-out")]
+    assert cells == ["F × F", "channels × F × F"]
 
 
 def test_table_2_leaves_out_what_neither_side_uses(tmp_path):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from xnnlib.data import Dataset, Split
-from xnnlib.model import CondConv2d, Network, Routing, SqueezeExcite
+from xnnlib.model import CondConv2d, InvertedResidual, Network, Routing, SqueezeExcite, build
 from xnnlib.records import Run, load_trained
 from xnnlib.spec import Recipe
 from xnnlib.training import predict
@@ -170,6 +170,25 @@ def expert_similarity(convolution: CondConv2d) -> float:
     return ((similarity.sum() - count) / max(1, count * (count - 1))).item()
 
 
+def initial_similarity(run: Run, network: Network) -> float:
+    """The mean cosine similarity of trained depthwise filters and those they started from, over the blocks.
+
+    `network` has the run's last weights; its first ones follow from the run's seed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.record["seed"])
+        initial = build(run.spec)
+    found = []
+    for name, block in network.named_modules():
+        if isinstance(block, InvertedResidual):
+            before, after = (of.depthwise[0].weight.detach() for of in (initial.get_submodule(name), block))
+            filters = (
+                weight.cpu().double().reshape(-1, run.spec.filter_size**2) for weight in (before, after)
+            )
+            found.append(nn.functional.cosine_similarity(*filters).mean().item())
+    return sum(found) / len(found)
+
+
 def paired(logits: Tensor, baseline: Tensor, labels: Tensor) -> dict[str, float | int]:
     """Top-1 in percent, and the images that are right with one of two sets of logits (N, classes) alone.
 
@@ -194,9 +213,11 @@ def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device, seen_i
     every = max(1, len(dataset.train) // seen_images)
     some = dataset.train.select(torch.arange(0, len(dataset.train), every))
     found: dict = {"images": len(labels), "mean_over": len(some), "without": {}, "modules": []}
+    found["initial_similarity"] = {}
     logits = {}
     for block, run in runs.items():
         network, recipe = load_trained(run, device), run.recipe
+        found["initial_similarity"][block] = initial_similarity(run, network)
         seen = observe(network, dataset.val, recipe, device)
         logits[block] = seen.logits
         found["modules"] += [

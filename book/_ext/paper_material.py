@@ -68,9 +68,9 @@ def load_material(root: Path, results: str, profile: str) -> Material:
         found |= run_numbers(base, name)
     analysis = load_analysis(root / results, profile)
     found |= inside_numbers(analysis) if analysis else {}
-    for one in experiments:
-        if inside_one := load_analysis(root / results, one.profile):
-            found |= inside_numbers(inside_one, f"{one.profile}.inside")
+    for name in bases.keys() | {one.profile for one in experiments}:
+        if looked_into := load_analysis(root / results, name):
+            found |= inside_numbers(looked_into, f"{name}.inside")
     study = load_study(root / results)
     found |= study_numbers(experiments, study)
     notebooks = list({run.path: run for run in runs + others}.values())
