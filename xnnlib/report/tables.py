@@ -112,8 +112,8 @@ FIXED = (
     ("Loss", "cross entropy", "cross entropy"),
     ("Augmentation", "random resized crop, horizontal flip", "random resized crop, horizontal flip"),
     ("Normalisation", "ImageNet mean and standard deviation", "ImageNet mean and standard deviation"),
-    ("Initial filters", "normal, variance 2 / fan-out", "not published"),
     ("Initial weights of the classifier", "normal, standard deviation 0.01", "not published"),
+    ("Initial filters", "normal, variance 2 / fan-out", "not published"),
 )
 # The fan-out of a depthwise filter that is initialised.
 FAN_OUTS = {"channel": "F × F", "layer": "channels × F × F"}
