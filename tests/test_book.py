@@ -96,8 +96,9 @@ def stage(folder: Path) -> Path:
     for block in reversed(BLOCKS):
         write_run(folder, block)
     shutil.copy(PROJECT / "results/small/analysis.json", folder / "results" / PROFILE)
-    (folder / "results/routing").mkdir()
-    shutil.copy(PROJECT / "results/routing/study.json", folder / "results/routing")
+    for found in (*PROJECT.glob("results/*/analysis.json"), PROJECT / "results/routing/study.json"):
+        (folder / found.parent.relative_to(PROJECT)).mkdir()
+        shutil.copy(found, folder / found.relative_to(PROJECT))
     for record in PROJECT.glob(f"results/[brs]*/**/{RECORD}"):
         copy = folder / record.parent.relative_to(PROJECT)
         write_notebook(copy / "train.ipynb", "Training one network", SHOWN)
