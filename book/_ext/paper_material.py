@@ -66,11 +66,12 @@ def load_material(root: Path, results: str, profile: str) -> Material:
     found = numbers(runs) | speed_numbers(benchmarks) | experiment_numbers(experiments)
     for name, base in bases.items():
         found |= run_numbers(base, name)
-    analysis = load_analysis(root / results, profile)
+    names = {profile, *bases, *(one.profile for one in experiments)}
+    analyses = {name: one for name in sorted(names) if (one := load_analysis(root / results, name))}
+    for name, one in analyses.items():
+        found |= inside_numbers(one, f"{name}.inside")
+    analysis = analyses.get(profile)
     found |= inside_numbers(analysis) if analysis else {}
-    for name in bases.keys() | {one.profile for one in experiments}:
-        if looked_into := load_analysis(root / results, name):
-            found |= inside_numbers(looked_into, f"{name}.inside")
     study = load_study(root / results)
     found |= study_numbers(experiments, study)
     notebooks = list({run.path: run for run in runs + others}.values())

@@ -116,7 +116,7 @@ FIXED = (
     ("Initial filters", "normal, variance 2 / fan-out", "not published"),
 )
 # The fan-out of a depthwise filter that is initialised.
-FAN_OUTS = {"channel": "F × F", "layer": "channels × F × F"}
+FAN_OUT_TITLES = {"channel": "F × F", "layer": "channels × F × F"}
 
 
 def table_2(runs: Sequence[Run]) -> Table:
@@ -131,7 +131,7 @@ def table_2(runs: Sequence[Run]) -> Table:
         if not ours == theirs == OFF.get(field):
             rows.append((title, ours, theirs))
     seeds = ", ".join(str(seed) for seed in sorted({run.record["seed"] for run in runs}))
-    fan_out = shared(runs, lambda run: FAN_OUTS[run.record["network"]["depthwise_fan_out"]])
+    fan_out = shared(runs, lambda run: FAN_OUT_TITLES[run.record["network"]["depthwise_fan_out"]])
     rows += [*FIXED, ("Fan-out of a depthwise filter", fan_out, "not published"), ("Seeds", seeds, "one run")]
     return Table(("Hyper-parameter", "Paper", "Course"), "lll", tuple(rows))
 
