@@ -35,7 +35,7 @@ class _Analysis(BaseModel):
     modules: list[dict]
     pairs: dict[str, dict[str, float]]
     top1: dict[str, float]
-    initial_similarity: dict[str, float] = {}
+    initial_similarity: dict[str, float]
 
 
 def load_found(path: Path, schema: type[BaseModel], weights: Callable[..., Mapping[str, str]]) -> dict:
@@ -147,7 +147,7 @@ def inside_numbers(analysis: dict, prefix: str = "inside") -> dict[str, Number]:
         add(f"pair.{name}.{base}", _difference(analysis, counts))
         if name == "folded":
             add(f"folded.change_over_{base}", _difference(analysis, counts))
-    for block, value in analysis.get("initial_similarity", {}).items():
+    for block, value in analysis["initial_similarity"].items():
         found[f"{block}.initial_similarity"] = Number.of(value, sources, f"{value:.2f}")
     if routings := _routings(analysis):
         shown = {name: pair for name, pair in _statistics(routings).items() if name != "sd"}
