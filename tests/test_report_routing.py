@@ -58,7 +58,7 @@ def test_table_has_a_row_for_each_way_to_route(experiments):
     assert study_table(experiments, STUDIED).rows == (
         ("none, one expert (block B)", "43.4", "", "", "", "", ""),
         (
-            "unscaled, from zero, from level 4",
+            "unscaled, from zero, only from level 4 on",
             "38.6, 39.6",
             "0.100",
             "0.020",
@@ -112,7 +112,7 @@ def test_chosen_way_is_the_most_accurate_that_needs_its_routing(tmp_path):
     lost = {"equalised": 10, "from-4": 60, "zero_init": 60, "frozen": 10}
     study = {"runs": {f"routing/{name}/se_cond-seed0": looked_into(own) for name, own in lost.items()}}
     chosen = study_numbers(experiments, study | {"first_epoch": {}})["study.chosen"]
-    assert chosen.text == "unscaled, from zero, from level 4"
+    assert chosen.text == "unscaled, from zero, only from level 4 on"
 
 
 def test_block_c_is_what_the_study_chose():

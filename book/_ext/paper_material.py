@@ -106,7 +106,6 @@ NOTEBOOK_TABLES = {
 # Each table and figure by its name: the notebook that makes it, if one does, and from what: modules or files,
 # `runs` for those of the profile, `benchmarks` and `analysis` for their files.
 ARTEFACTS = {
-    "table-related": ("", "the papers that its rows cite"),
     "figure-structure": ("notebooks/design", "xnnlib.spec, xnnlib.model"),
     "table-network": ("notebooks/design", "xnnlib.spec"),
     "figure-blocks": ("notebooks/design", "xnnlib.model"),

@@ -140,8 +140,10 @@ class TypstTranslator(SphinxTranslator):
         raise nodes.SkipNode
 
     def visit_table(self, node: nodes.table) -> None:
-        wide = bool(set(WIDE_TABLES) & set(node["classes"]))
-        self._float("table", node, node.next_node(nodes.title), wide)
+        if caption := node.next_node(nodes.title):
+            self._float("table", node, caption, bool(set(WIDE_TABLES) & set(node["classes"])))
+        else:
+            self.body.append("#unnumbered[")
         body = node.next_node(nodes.tbody)
         right = ["text-right" in entry["classes"] for entry in body.next_node(nodes.row)]
         align = ", ".join("right" if one else "left" for one in right)

@@ -101,7 +101,7 @@ def load_experiments(results_dir: Path, profiles: Mapping[str, Profile]) -> list
 def experiment_table(experiments: list[Experiment]) -> Table:
     """Each change: what the network costs, how accurate it is, and what it gains over its base."""
     columns = ("Block", "Change", "MACs (M)", "Coefficients (M)", "Seeds", "Top-1 (%)")
-    columns += ("Gain, by seed", "Gain, Welch", "Precision")
+    columns += ("Gain, by seed", "Gain, independent", "Precision")
     rows = []
     for one in experiments:
         found = one.numbers()

@@ -21,7 +21,7 @@ TITLES = {
     "torch_init": "unscaled, torch's initialisation",
     "zero_init": "unscaled, from zero",
     "equalised": "equalised",
-    "shared": "unscaled, from zero, one for three",
+    "shared": "unscaled, from zero, one routing a block",
     "frozen": "frozen at one half",
 }
 CONTROLS = ("frozen", "none")
@@ -79,12 +79,12 @@ def in_study(one: Experiment) -> bool:
 
 
 def title_of(run: Run) -> str:
-    """How a run routes: `unscaled, from zero, from level 4`."""
+    """How a run routes: `unscaled, from zero, only from level 4 on`."""
     network, rate = run.record["network"], run.record["recipe"]["routing_learning_rate"]
     if run.record["block"] == "se":
         return "none, one expert (block B)"
     parts = [TITLES[network["routing"]]]
-    parts += [f"from level {network['conditional_from']}"] if network["conditional_from"] > 1 else []
+    parts += [f"only from level {network['conditional_from']} on"] if network["conditional_from"] > 1 else []
     parts += [f"learning rate × {setting_text(rate)}"] if rate != 1 else []
     return ", ".join(parts)
 
