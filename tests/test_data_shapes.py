@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from xnnlib.data import load_dataset
-from xnnlib.data.shapes import CLASS_NAMES, OUTLINES, contact_sheet, make_image, signed_distance
+from xnnlib.data.shapes import CLASS_NAMES, OUTLINES, make_image, signed_distance
 
 
 def make(*counts, **options):
@@ -67,17 +67,6 @@ def test_neither_colours_nor_single_pixels_tell_the_class(features, bound):
     ridge = 30 * torch.eye(train.shape[1]).double()
     weights = torch.linalg.solve(train.T @ train + ridge, train.T @ target)
     assert ((val @ weights).argmax(dim=1) == dataset.val.labels).double().mean() < bound
-
-
-def test_contact_sheet_holds_the_training_images():
-    sheet = contact_sheet(num_classes=3, per_class=4, size=20, seed=2, gap=2)
-    assert (
-        sheet.shape == (3 * 22 + 2, 4 * 22 + 2, 3)
-        and (sheet[:2] == 255).all()
-        and (sheet[:, -2:] == 255).all()
-    )
-    image = make_image(2, 1, 20, seed=2)
-    np.testing.assert_array_equal(sheet[2 + 2 * 22 : 2 + 2 * 22 + 20, 24:44], image.transpose(1, 2, 0))
 
 
 STEP = 0.02

@@ -4,16 +4,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from pydantic import BaseModel, ConfigDict, Field
 
-from xnnlib.errors import UserError, choose, one_line_errors
-
-
-def test_unknown_name_lists_the_known_and_the_nearest():
-    assert choose("block", "se", ["standard", "se"]) == "se"
-    with pytest.raises(UserError) as error:
-        choose("block", "standart", ["standard", "se"])
-    assert str(error.value) == (
-        "block 'standart' is unknown; choose one of standard, se. Did you mean 'standard'?"
-    )
+from xnnlib.errors import UserError, one_line_errors
 
 
 def test_notebook_shows_the_line_and_no_stack(capsys):
@@ -38,7 +29,6 @@ class Example(BaseModel):
     "values, line",
     [
         ({"count": "many"}, "count is 'many'; it must be a whole number."),
-        ({"count": 0}, "count is 0; it must be at least 1."),
         ({"part": 2.0}, "part is 2.0; it must be below 2."),
         ({"part": float("inf")}, "part is inf; it must be a finite number."),
         ({"kind": "tow"}, "kind 'tow' is unknown; choose one of one, two. Did you mean 'two'?"),
@@ -50,7 +40,7 @@ class Example(BaseModel):
                        "Did you mean 'count'?"),
         ({"part": "y\n" * 200}, r"part is 'y\ny\ny\ny\n...ny\ny\ny\ny\n'; it must be a number."),
     ],
-    ids=range(11),
+    ids=range(10),
 )  # fmt: skip
 def test_what_pydantic_refuses_is_one_line(values, line):
     with pytest.raises(UserError) as error:

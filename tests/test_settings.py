@@ -3,7 +3,6 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -34,13 +33,11 @@ def test_notebook_s_parameters_are_the_settings_with_their_defaults():
 @pytest.mark.parametrize(
     "values, line",
     [
-        ({"epoch": 3}, "profiles/x.yaml: parameter 'epoch' is unknown; .* Did you mean 'epochs'?"),
+        ({"epoch": 3}, "parameter 'epoch' is unknown; .* Did you mean 'epochs'?"),
         ({"epochs": "3"}, "epochs is '3'; it must be a whole number."),
         ({"epochs": 0}, "epochs is 0; it must be at least 1."),
-        ({"seed": 2**70}, f"seed is {2**70}; it must be below .*"),
         ({"width": 0.01}, "width is 0.01; it must be at least 0.05."),
         ({"hold_out": 1}, "hold_out is 1; it must be true or false."),
-        ({"routing": "freeze"}, "routing 'freeze' is unknown; .* Did you mean 'frozen'?"),
         ({"conditional_from": 9}, "conditional_from is 9; it must be at most 5."),
         ({"recipe_changes": {"weight_decays": 1}}, "recipe_changes: 'weight_decays' is unknown; .*"),
         ({"recipe_changes": {"momentum": 2}}, "recipe_changes: momentum is 2; it must be at most 1."),
@@ -48,14 +45,12 @@ def test_notebook_s_parameters_are_the_settings_with_their_defaults():
         ({"recipe_changes": "{momentum: 0.5"}, "recipe_changes is '{momentum: 0.5'; it must be a mapping .*"),
         ({"profile": "mine\n"}, r"profile is 'mine\\n'; it must be one line of printable text .*"),
         ({"run_dir": ""}, "run_dir is ''; it must be one line .*"),
-        ({2: 3}, "profiles/x.yaml: parameter '2' is unknown; .*"),
+        ({2: 3}, "parameter '2' is unknown; .*"),
     ],
     ids=repr,
 )
 def test_impossible_profile_is_one_line(values, line):
-    if not line.startswith("profiles"):
-        line = f"profiles/x.yaml: {line}"
-    with pytest.raises(UserError, match=f"^{line}$".replace("?$", "[?]$")) as error:
+    with pytest.raises(UserError, match=f"^profiles/x.yaml: {line}$".replace("?$", "[?]$")) as error:
         from_mapping(values, "profiles/x.yaml")
     assert "\n" not in str(error.value)
 
@@ -125,22 +120,9 @@ def test_whatever_settings_accept_the_record_accepts(tmp_path_factory, values):
 CHANGES = {"label_smoothing": 0.1, "warmup_epochs": 1}
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        lambda: Settings(recipe_changes=CHANGES),
-        lambda: from_mapping(yaml.safe_load("recipe_changes: {label_smoothing: 0.1, warmup_epochs: 1}"), "x"),
-        # papermill hands -p on as text, and -y as it is.
-        lambda: from_notebook(parameters_cell() | {"recipe_changes": json.dumps(CHANGES)}),
-        lambda: from_notebook(parameters_cell() | {"recipe_changes": CHANGES}),
-        lambda: from_arguments(
-            ["--run-dir=x", "--recipe-changes={label_smoothing: 0.1, warmup_epochs: 1}"], "", ""
-        ),
-    ],
-    ids=["python", "profile", "papermill -p", "papermill -y", "command line"],
-)
-def test_recipe_is_changed_by_name_after_it_is_scaled(settings):
-    asked, plain = settings(), Settings()
+@pytest.mark.parametrize("given", [CHANGES, json.dumps(CHANGES)], ids=["mapping", "text"])
+def test_recipe_is_changed_by_name_after_it_is_scaled(given):
+    asked, plain = Settings(recipe_changes=given), Settings()
     assert (asked.routine.label_smoothing, asked.routine.warmup_epochs) == (0.1, 1.0)
     assert asked.routine.peak_learning_rate == plain.routine.peak_learning_rate
     assert asked.recorded()["recipe_changes"] == CHANGES
@@ -151,14 +133,13 @@ def test_flag_is_understood_as_papermill_gives_it(given, meant):
     assert from_notebook(parameters_cell() | {"hold_out": given}).hold_out is meant
 
 
-@pytest.mark.parametrize("value", [1e-3, "text", [1], None])
-def test_unknown_parameter_of_the_notebook_is_refused(value):
+def test_unknown_parameter_of_the_notebook_is_refused():
     imports = {"json": json, "Path": Path, "chain": chain, "parameters_cell": parameters_cell}
     own = {"In": [""], "Out": {}, "exit": 1, "quit": 1, "open": open, "get_ipython": print, "_i1": ""}
     known = parameters_cell() | imports | own
     assert from_notebook(known) == Settings()
     with pytest.raises(UserError, match="parameter 'learning_rate' is unknown; choose one of profile, "):
-        from_notebook(known | {"learning_rate": value})
+        from_notebook(known | {"learning_rate": 1e-3})
 
 
 def test_drawing_notebook_takes_its_own_parameters_and_no_other():
@@ -183,4 +164,3 @@ def test_unknown_option_is_refused():
 def test_record_gets_every_setting_but_the_places():
     recorded = Settings(data_root="/data", run_dir="/runs/x").recorded()
     assert set(recorded) == set(NAMES) - {"data_root", "run_dir"}
-    assert "/" not in json.dumps(recorded)

@@ -125,9 +125,17 @@ def _in_folder(root: Path) -> Iterator[File]:
 
 def _in_zip(path: Path) -> Iterator[File]:
     try:
+        with open(path, "rb") as file:
+            start = file.read(2)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); make it readable.") from error
+    try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # a damaged directory makes zipfile raise nearly anything
-        raise _damaged(path, error) from error
+        if start not in (b"PK", b""):
+            raise UserError(f"{path} is not a zip file; unpack it yourself, and give the folder.") from error
+        why = f"{path.stat().st_size:,} bytes; {str(error).rstrip('.')}"
+        raise UserError(f"{path} is not a whole zip file ({why}); copy or download it again.") from error
     for member in archive.infolist():
         name = member.filename.replace("\\", "/")  # which some tools write between folders
         if _is_litter(name):
@@ -140,12 +148,3 @@ def _in_zip(path: Path) -> Iterator[File]:
                 "without a password, with deflate."
             )
         yield File(name, where, partial(archive.open, member), member.file_size)
-
-
-def _damaged(path: Path, why: object) -> UserError:
-    with open(path, "rb") as file:
-        start = file.read(2)
-    if start not in (b"PK", b""):
-        return UserError(f"{path} is not a zip file; unpack it yourself, and give the folder.")
-    why = f"{path.stat().st_size:,} bytes; {str(why).rstrip('.')}"
-    return UserError(f"{path} is not a whole zip file ({why}); copy or download it again.")

@@ -23,24 +23,20 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 ATTEMPTS = 10
+RATIO = (3 / 4, 4 / 3)  # of width to height
 
 
-def random_resized_boxes(
-    sizes: Tensor,
-    generator: torch.Generator,
-    scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
-) -> Tensor:
+def random_resized_boxes(sizes: Tensor, generator: torch.Generator, smallest: float) -> Tensor:
     """Boxes (N, 4), int64, of top, left, height, width, for images of `sizes` (N, 2), rows and columns.
 
-    Distributed as torchvision's RandomResizedCrop: an area in `scale` of the image's, a ratio of width
-    to height log-uniform in `ratio`, the first of ten attempts that fits, at a uniform place; else the
-    largest centred box within `ratio`.
+    Distributed as torchvision's RandomResizedCrop: an area from `smallest` to all of the image's, a
+    ratio of width to height log-uniform in RATIO, the first of ten attempts that fits, at a uniform place;
+    else the largest centred box within RATIO.
     """
     rows, columns = sizes.double().unbind(1)
     draw = torch.rand(4, len(sizes), ATTEMPTS, generator=generator, dtype=torch.float64)
-    area = (rows * columns)[:, None] * (scale[0] + (scale[1] - scale[0]) * draw[0])
-    low, high = math.log(ratio[0]), math.log(ratio[1])
+    area = (rows * columns)[:, None] * (smallest + (1 - smallest) * draw[0])
+    low, high = math.log(RATIO[0]), math.log(RATIO[1])
     aspect = torch.exp(low + (high - low) * draw[1])
     width = torch.round(torch.sqrt(area * aspect))
     height = torch.round(torch.sqrt(area / aspect))
@@ -50,8 +46,8 @@ def random_resized_boxes(
     top, left = torch.floor(down * (rows - height + 1)), torch.floor(right * (columns - width + 1))
     drawn = torch.stack([top, left, height, width], dim=1)
 
-    height = torch.minimum(rows, torch.round(columns / ratio[0]))
-    width = torch.minimum(columns, torch.round(rows * ratio[1]))
+    height = torch.minimum(rows, torch.round(columns / RATIO[0]))
+    width = torch.minimum(columns, torch.round(rows * RATIO[1]))
     centred = torch.stack([(rows - height) / 2, (columns - width) / 2, height, width], dim=1).floor()
     return torch.where(fits.any(dim=1, keepdim=True), drawn, centred).long()
 

@@ -46,14 +46,14 @@ def train_batches(
             f"processes; make it a multiple of {world_size}, at most the split's {len(split)} images."
         )
     order = torch.randperm(len(split), generator=generator)
-    boxes = random_resized_boxes(split.images.sizes[order], generator, (smallest_crop, 1.0)).to(device)
+    boxes = random_resized_boxes(split.images.sizes[order], generator, smallest_crop).to(device)
     flips = (torch.rand(len(split), generator=generator) < 0.5).to(device)
     labels = split.labels[order.to(split.labels.device)].to(device)
     places = order.to(split.images.pixels.device)
     first, end = rank * count // world_size, (rank + 1) * count // world_size
     for start in range(0, len(split) - count + 1, count)[first_batch:]:
         # Of the whole batch's extent, so that sharing it changes no sum.
-        extent = _extent(split.images.sizes[order[start : start + count]])
+        extent = split.images.sizes[order[start : start + count]].amax(dim=0).tolist()
         rows = slice(start + first, start + end)
         images = split.images.gather(places[rows], *extent).to(device)
         yield normalise(crop_resize(images, boxes[rows], flips[rows], crop)), labels[rows]
@@ -82,13 +82,8 @@ def val_batches(
     first, end = (number * len(split) // world_size for number in (rank, rank + 1))
     for start in range(first, end, batch_size):
         rows = slice(start, min(start + batch_size, end))
-        images = split.images.gather(places[rows], *_extent(sizes[rows])).to(device)
+        images = split.images.gather(places[rows], *sizes[rows].amax(dim=0).tolist()).to(device)
         yield normalise(centre_crop(images, sizes_on_device[rows], resize, crop)), labels[rows]
-
-
-def _extent(sizes: Tensor) -> list[int]:
-    """The most rows and the most columns."""
-    return sizes.amax(dim=0).tolist()
 
 
 def _check(batch_size: int, images: int) -> None:

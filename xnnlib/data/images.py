@@ -26,9 +26,6 @@ class PackedImages:
             if not (self.starts % lengths[0]).any():
                 self._one_size = sizes[0].tolist()
 
-    def __len__(self) -> int:
-        return len(self.sizes)
-
     def __getitem__(self, index: int) -> Tensor:
         """Image `index` as (3, rows, columns), uint8."""
         start, (rows, columns) = int(self.starts[index]), self.sizes[index].tolist()

@@ -178,18 +178,3 @@ def splits(
         split: (total, _split(spread(total, len(class_names), f"{split}_images"), size, seed, split))
         for split, total in totals.items()
     }
-
-
-def contact_sheet(num_classes: int, per_class: int, size: int = 64, seed: int = 0, gap: int = 2) -> ndarray:
-    """Training images on a white sheet (rows, columns, 3), uint8: a row a class, one image beside the other.
-
-    Row k starts at pixel `gap + k * (size + gap)`, and so do the columns.
-    """
-    step = size + gap
-    sheet = np.full((num_classes * step + gap, per_class * step + gap, 3), 255, np.uint8)
-    for label in range(num_classes):
-        for index in range(per_class):
-            top, left = gap + label * step, gap + index * step
-            image = make_image(label, index, size, seed)
-            sheet[top : top + size, left : left + size] = image.transpose(1, 2, 0)
-    return sheet

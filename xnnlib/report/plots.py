@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import product
 from math import log
 from statistics import mean
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -161,11 +163,14 @@ def _draw_accuracy(axes: Axes, row: dict, cost: float, ha: str) -> None:
 
 
 @applied()
-def shapes_sheet(num_classes: int = 10, per_class: int = 7, size: int = 32, seed: int = 0) -> PaperFigure:
+def shapes_sheet(num_classes: int = 10, per_class: int = 7, size: int = 32) -> PaperFigure:
     """Images of the embedded `shapes`, `size` x `size` pixels: a row for each of the first classes."""
-    gap = 2
-    names = shapes.CLASS_NAMES[:num_classes]
-    sheet = shapes.contact_sheet(num_classes, per_class, size, seed, gap)
+    gap, names = 2, shapes.CLASS_NAMES[:num_classes]
+    step = size + gap
+    sheet = np.full((num_classes * step + gap, per_class * step + gap, 3), 255, np.uint8)
+    for label, index in product(range(num_classes), range(per_class)):
+        y, x = gap + label * step, gap + index * step
+        sheet[y : y + size, x : x + size] = shapes.make_image(label, index, size).transpose(1, 2, 0)
     digest = hashlib.sha256(sheet.tobytes()).hexdigest()
     left = 0.62
     height = (COLUMN_WIDTH - left) * sheet.shape[0] / sheet.shape[1]
