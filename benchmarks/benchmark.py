@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -305,9 +305,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         batch_size = options.batch_size or (256 if device.type == "cuda" else 32)
-        recipe = paper.scaled(paper.epochs, batch_size, paper.crop)
-        if not runtime.has_bfloat16(device):
-            recipe = replace(recipe, precision="float32")
+        recipe = runtime.recipe_on(device, paper.scaled(paper.epochs, batch_size, paper.crop))
         head = describe(device, recipe)
         path = options.output / f"{slug(head['device'])}.json"
         result, jobs = prepare(recipe, device)

@@ -69,12 +69,6 @@ def test_a_folded_network_computes_what_the_mean_routing_does(network, split):
     torch.testing.assert_close(predict(folded, split, FLOAT32, CPU), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_level_of_a_module_is_that_of_its_width():
-    network = Network("se_cond", 2)
-    levels = [analysis.level_of(network, name) for name in analysis.conditional_modules(network)]
-    assert sorted(set(levels)) == [1, 2, 3, 4, 5] and levels == sorted(levels)
-
-
 def test_statistics_against_numbers_worked_out_by_hand():
     values = torch.tensor([[0.0, 0.5], [0.2, 0.5], [0.8, 0.5], [1.0, 0.5]])
     found = analysis.weight_statistics(values, torch.tensor([0, 0, 1, 1]))
@@ -112,6 +106,7 @@ def test_the_analysis_of_three_runs_holds_every_module_and_pair(dataset, tmp_pat
     }
     found = analysis.analyse(runs, dataset, CPU)
     assert len(found["modules"]) == 16 + 48 + 16  # B's gates, C's routings and gates
+    assert {row["level"] for row in found["modules"]} == {1, 2, 3, 4, 5}
     kinds = [f"{kind}_{by}" for kind in ("routing", "gates") for by in ("mean", "other")]
     assert list(found["without"]["se_cond"]) == kinds and list(found["without"]["se"]) == kinds[2:]
     assert all(0.5 < value < 1 for value in found["initial_similarity"].values())  # after one step

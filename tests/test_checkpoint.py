@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 
@@ -34,11 +33,10 @@ def test_newest_is_read_and_one_before_is_kept(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("cut, end", [(-200, b""), (-1, b"x"), (0, b"")], ids=["cut", "changed", "empty"])
-def test_damaged_checkpoint_is_named_and_one_before_is_used(tmp_path, capsys, cut, end):
+def test_damaged_checkpoint_is_named_and_one_before_is_used(tmp_path, capsys):
     save_two(tmp_path)
     newest = tmp_path / CHECKPOINT
-    newest.write_bytes(newest.read_bytes()[:cut] + end)
+    newest.write_bytes(newest.read_bytes()[:-200])
     state = load_checkpoint(tmp_path)
     assert state["step"] == 1 and (state["weight"] == 1).all()
     assert f"{CHECKPOINT} is damaged; it is not used." in capsys.readouterr().err
@@ -139,6 +137,9 @@ def test_locked_folder_is_refused(dataset, tmp_path):
 
 def test_record_names_each_commit_and_code_that_it_ran_on(dataset, tmp_path, monkeypatch):
     interrupted(dataset, tmp_path, monkeypatch, 2, 1)
+    saved = load_checkpoint(tmp_path)
+    del saved["record"]["network"]["depthwise_fan_out"]  # as code wrote it that did not know it
+    save_checkpoint(tmp_path, saved)
     monkeypatch.setattr(runtime, "commit", lambda: "another")
     monkeypatch.setattr(runtime, "code_digest", lambda: "changed")
     record = fit(SPEC, dataset, RECIPE, tmp_path, device=CPU).record
@@ -157,29 +158,22 @@ def test_checkpoint_of_another_run_is_refused(dataset, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_killed_at_a_random_moment_ends_as_one_left_alone(block, tmp_path):
-    chance = random.Random(BLOCKS.index(block))
-    options = {"XNNLIB_CACHE": str(tmp_path / "cache")}
     arguments = (f"--block={block}", "--checkpoint-seconds=0")
     began = time.monotonic()
-    finish(start(tmp_path / "whole", *arguments, **options))
-    seconds, kills = time.monotonic() - began, 1
-    while not (tmp_path / "killed" / "record.json").exists():
-        process = start(tmp_path / "killed", *arguments, **options)
-        try:
-            output, _ = process.communicate(timeout=chance.uniform(0.3, 1) * seconds if kills else None)
-            assert process.returncode == 0, output
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills -= 1
+    finish(start(tmp_path / "whole", *arguments))
+    seconds = time.monotonic() - began
+    process = start(tmp_path / "killed", *arguments)
+    time.sleep(random.Random(block).uniform(0.3, 1) * seconds)
+    process.kill()
+    process.communicate()
+    finish(start(tmp_path / "killed", *arguments))
     # Not the records, which name a commit that somebody may make meanwhile.
     assert result(tmp_path / "killed")[1:] == result(tmp_path / "whole")[1:]
 
 
 @pytest.mark.slow
 def test_ctrl_c_on_the_command_line_is_one_line(tmp_path):
-    options = {"XNNLIB_CACHE": str(tmp_path / "cache")}
-    process = start(tmp_path / "run", "--epochs=400", "--checkpoint-seconds=0", **options)
+    process = start(tmp_path / "run", "--epochs=400", "--checkpoint-seconds=0")
     await_checkpoint(process, tmp_path / "run")
     interrupt(process)
     output = finish(process, 130)

@@ -30,14 +30,12 @@ def test_squeeze_excite_keeps_one_hidden_channel():
     assert SqueezeExcite(3, reduction=16)(torch.randn(2, 3, 4, 4)).shape == (2, 3, 4, 4)
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("filter_size", [3, 5])
-def test_depthwise_convolution_in_bfloat16_is_torch_s_within_rounding(filter_size, stride, memory_format):
+@pytest.mark.parametrize("filter_size, stride", [(3, 1), (3, 2), (5, 1)])
+def test_depthwise_convolution_in_bfloat16_is_torch_s_within_rounding(filter_size, stride):
     layer = Convolution(8, 8, filter_size, stride, depthwise=True)
     plain = nn.Conv2d(8, 8, filter_size, stride, filter_size // 2, groups=8, bias=False).double()
     plain.load_state_dict(layer.state_dict())
-    x = torch.randn(4, 8, 9, 9).bfloat16().contiguous(memory_format=memory_format).requires_grad_()
+    x = torch.randn(4, 8, 9, 9).bfloat16().requires_grad_()
     exact = x.detach().double().requires_grad_()
     expected = plain(exact)
     with torch.autocast("cpu", torch.bfloat16):
@@ -111,12 +109,6 @@ def test_routing_starts_from_zero_but_as_torch_initialises_where_asked():
     drawn = Routing(8, 2, "torch_init").weight
     torch.manual_seed(0)
     assert torch.equal(drawn, nn.Linear(8, 2, bias=False).weight)
-
-
-def test_at_first_every_sample_has_half_the_sum_of_the_experts():
-    layer = CondConv2d(4, 6)
-    x = torch.randn(3, 4, 5, 5)
-    torch.testing.assert_close(layer(x), F.conv2d(x, experts(layer).sum(0) / 2))
 
 
 def test_each_expert_is_initialised_like_an_ordinary_filter():
@@ -233,28 +225,18 @@ def test_reduction_and_experts_are_passed_on():
     block = Network("se_cond", reduction=8, experts=2).stages[1][0]
     assert block.gate.reduce.out_features == 64 // 8
     assert block.depthwise[0].weight.shape == (2, 64 * 3 * 3)
-    assert block.depthwise[0].routing.bias is None
-    assert block.gate.reduce.bias is not None and block.gate.expand.bias is not None
 
 
-def test_blocks_of_earlier_levels_are_those_of_block_b():
-    def conditional(module):
-        return any(isinstance(part, CondConv2d) for part in module.modules())
-
-    network = Network("se_cond", 3, width=0.25, conditional_from=4)
-    b = Network("se", 3, width=0.25)
-    for level, row, plain in zip(network.spec.levels(), network.stages, b.stages, strict=True):
-        assert conditional(row) == (level >= 4)
+@pytest.mark.parametrize("gate, block", [("se", "se"), ("none", "standard")])
+def test_blocks_of_earlier_levels_are_those_without_conditional_convolution(gate, block):
+    network = Network("se_cond", 3, width=0.25, gate=gate, conditional_from=4)
+    plain = Network(block, 3, width=0.25)
+    for level, row, other in zip(network.spec.levels(), network.stages, plain.stages, strict=True):
+        assert ("CondConv2d" in str(row)) == (level >= 4)
+        assert ("SqueezeExcite" in str(row)) == ("SqueezeExcite" in str(other))
         if level < 4:
-            assert str(row) == str(plain)
+            assert str(row) == str(other)
     assert str(Network("se", 3, conditional_from=4)) == str(Network("se", 3))
-
-
-def test_conditional_convolution_without_a_gate_is_block_a_where_it_is_not_conditional():
-    network = Network("se_cond", 3, width=0.25, gate="none", conditional_from=5)
-    assert not any(isinstance(module, SqueezeExcite) for module in network.modules())
-    assert any(isinstance(module, CondConv2d) for module in network.modules())
-    assert str(network.stages[1]) == str(Network("standard", 3, width=0.25).stages[1])
 
 
 @pytest.mark.parametrize(

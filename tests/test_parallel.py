@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import await_checkpoint, finish, interrupt, result, start
 
-from xnnlib import parallel, records
+from xnnlib import records
 
 PROGRAM = (str(Path(__file__).with_name("train_without_statistics.py")),)
 
@@ -24,15 +24,6 @@ def curve(run_dir: Path) -> torch.Tensor:
     """epochs.csv but for its seconds."""
     rows = result(run_dir)[1]
     return torch.tensor([list(map(float, row.values())) for row in rows], dtype=torch.float64)
-
-
-def test_one_process_is_alone(monkeypatch):
-    network, values = torch.nn.Linear(2, 2), torch.ones(2)
-    with parallel.process_group():
-        assert parallel.shard() == {"rank": 0, "world_size": 1} and parallel.is_main()
-        assert parallel.data_parallel(network) is network
-        assert parallel.all_reduce_sum(values).tolist() == [1, 1]
-        assert parallel.main_first(lambda: "work") == "work"
 
 
 @pytest.mark.slow

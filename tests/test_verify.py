@@ -79,12 +79,10 @@ def test_older_record_is_verified_by_what_it_says(copy):
     assert verify.main([str(copy)]) == 0
 
 
-@pytest.mark.parametrize("asked", [{"train_images": [1]}, {"num_classes": {}}, {"val_images": "many"}])
-def test_damaged_parameters_are_one_line(copy, asked, capsys):
-    edit_record(copy, lambda record: record["parameters"].update(asked))
+def test_damaged_parameters_are_one_line(copy, capsys):
+    edit_record(copy, lambda record: record["parameters"].update(train_images=[1]))
     assert verify.main([str(copy)]) == 2
-    shown = capsys.readouterr().err
-    assert f"error: {next(iter(asked))} is" in shown and "Traceback" not in shown
+    assert "error: train_images is [1]; it must be" in capsys.readouterr().err
 
 
 def test_trained_run_is_verified(trained, capsys):
@@ -93,20 +91,12 @@ def test_trained_run_is_verified(trained, capsys):
     assert "A: inverted residual" in shown and "ok" in shown and "All runs verified" in shown
 
 
-@pytest.mark.parametrize(
-    "name, old, new",
-    [
-        ("record.json", b'"seed": 0', b'"seed": 1'),
-        ("epochs.csv", b"\n1,", b"\n01,"),
-        ("weights.safetensors", b"{", b" "),
-    ],
-)
-def test_changed_file_fails(copy, name, old, new, capsys):
-    path = copy / "standard-seed0" / name
-    path.write_bytes(path.read_bytes().replace(old, new, 1))
+def test_changed_file_fails(copy, capsys):
+    path = copy / "standard-seed0" / "epochs.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n1,", b"\n01,"))
     assert verify.main([str(copy)]) == 1
     shown = capsys.readouterr()
-    assert f"{name}: changed" in shown.err and "FAILED" in shown.out and "NOT VERIFIED" in shown.out
+    assert "epochs.csv: changed" in shown.err and "FAILED" in shown.out and "NOT VERIFIED" in shown.out
 
 
 def test_missing_and_additional_files_fail(copy, capsys):

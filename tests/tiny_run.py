@@ -29,10 +29,10 @@ ARGUMENTS = (
 MODULE = ("-m", "xnnlib.training")
 
 
-def start(run_dir: Path, *more: str, launcher=(), program=MODULE, **environment: str) -> subprocess.Popen:
+def start(run_dir: Path, *more: str, launcher=(), program=MODULE) -> subprocess.Popen:
     """Train in a process group of its own, with one thread; standard error goes to standard output."""
     command = [sys.executable, *launcher, *program, *ARGUMENTS, f"--run-dir={run_dir}", *more]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, env=environment, start_new_session=True, **output)
 
@@ -63,12 +63,11 @@ def disk_full(descriptor: int) -> None:
 
 def at_step(monkeypatch, epoch: int, step: int, happen: Callable[[], None]) -> None:
     """Let `happen` be called once, after that step of that epoch, both from 1."""
-    plain, happened = training.train_epoch, []
+    plain = training.train_epoch
 
     def train_epoch(network, split, state, recipe, device, on_step):
         def watched():
-            if state.place == {"epoch": epoch, "step": step} and not happened:
-                happened.append(True)
+            if state.place == {"epoch": epoch, "step": step}:
                 happen()
             on_step()
 
@@ -78,11 +77,10 @@ def at_step(monkeypatch, epoch: int, step: int, happen: Callable[[], None]) -> N
 
 
 def result(run_dir: Path) -> tuple:
-    """Everything that a run leaves but its times, and how often it was to save."""
+    """Everything that a run leaves but its times."""
     record = json.loads((run_dir / "record.json").read_text(encoding="utf-8"))
     for name in ("started", "train_seconds", "images_per_second"):
         del record[name]
-    record["parameters"].pop("checkpoint_seconds", None)
     with open(run_dir / "epochs.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:

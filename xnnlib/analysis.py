@@ -40,11 +40,6 @@ def conditional_modules(network: Network) -> dict[str, nn.Module]:
     return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
 
 
-def level_of(network: Network, name: str) -> int:
-    """The level (1 to 5, paper, Figure 1) of the block that the module `name` is in."""
-    return network.spec.levels()[int(name.split(".")[1])]
-
-
 @contextmanager
 def _hooked(
     modules: dict[str, nn.Module], hook: Callable[[str, bool, Tensor], Tensor | None]
@@ -181,10 +176,8 @@ def initial_similarity(run: Run, network: Network) -> float:
     found = []
     for name, block in network.named_modules():
         if isinstance(block, InvertedResidual):
-            before, after = (of.depthwise[0].weight.detach() for of in (initial.get_submodule(name), block))
-            filters = (
-                weight.cpu().double().reshape(-1, run.spec.filter_size**2) for weight in (before, after)
-            )
+            pair = (of.depthwise[0].weight.detach() for of in (initial.get_submodule(name), block))
+            filters = (weight.cpu().double().reshape(-1, run.spec.filter_size**2) for weight in pair)
             found.append(nn.functional.cosine_similarity(*filters).mean().item())
     return sum(found) / len(found)
 
@@ -203,14 +196,14 @@ def paired(logits: Tensor, baseline: Tensor, labels: Tensor) -> dict[str, float 
     }
 
 
-def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device, seen_images: int = 5000) -> dict:
+def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device) -> dict:
     """What the report says of the trained networks, as JSON can hold it; `runs` maps each block to its run.
 
-    Means of routing and gates are over `seen_images` training images, evenly spread, centre cropped;
+    Means of routing and gates are over 5,000 training images, evenly spread, centre cropped;
     everything else is over the validation images. Raises UserError if weights are missing.
     """
     labels = dataset.val.labels
-    every = max(1, len(dataset.train) // seen_images)
+    every = max(1, len(dataset.train) // 5000)
     some = dataset.train.select(torch.arange(0, len(dataset.train), every))
     found: dict = {"images": len(labels), "mean_over": len(some), "without": {}, "modules": []}
     found["initial_similarity"] = {}
@@ -250,8 +243,8 @@ def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device, seen_i
 
 def _module(block: str, network: Network, name: str, values: Tensor, labels: Tensor) -> dict:
     """One row of `modules`: where it is, what it is, and `weight_statistics` of what it gave."""
-    part = name.split(".")[3]
-    row = {"block": block, "name": name, "part": part, "level": level_of(network, name)}
+    _, stage, _, part, *_ = name.split(".")
+    row = {"block": block, "name": name, "part": part, "level": network.spec.levels()[int(stage)]}
     owner = network.get_submodule(name.rsplit(".", 1)[0])
     if isinstance(owner, CondConv2d):
         row["similarity"] = expert_similarity(owner)

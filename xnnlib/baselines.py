@@ -11,6 +11,7 @@ from importlib import import_module, metadata
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from xnnlib.errors import UserError
 from xnnlib.runtime import ensure_torchvision, in_fast_precision
@@ -81,21 +82,16 @@ def _strided(network: nn.Module, size: int) -> dict[int, list[nn.Module]]:
     found: dict[int, list[nn.Module]] = {}
 
     def note(module, inputs, output):
-        rows = inputs[0].shape[-2]
-        if module.stride in (2, (2, 2)) and output.shape[-2] == (rows + 1) // 2:
-            found.setdefault(rows, []).append(module)
+        # timm's conditional convolution is a module of its own, whose stride is one all the same.
+        kinds = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+        if isinstance(module, kinds) or type(module).__name__ == "CondConv2d":
+            rows = inputs[0].shape[-2]
+            if module.stride in (2, (2, 2)) and output.shape[-2] == (rows + 1) // 2:
+                found.setdefault(rows, []).append(module)
 
-    kinds = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
-    strided = [module for module in network.modules() if isinstance(module, kinds)]
-    # timm's conditional convolution is a module of its own, whose stride is one all the same.
-    strided += [module for module in network.modules() if type(module).__name__ == "CondConv2d"]
-    hooks = [module.register_forward_hook(note) for module in strided]
-    training = network.training
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), register_module_forward_hook(note):
         network.eval()(torch.zeros(1, 3, size, size))
-    network.train(training)
-    for hook in hooks:
-        hook.remove()
+    network.train()
     return found
 
 

@@ -37,10 +37,6 @@ class EpochSums:
     seen: int = 0
     steps: int = 0
 
-    @classmethod
-    def zero(cls, device: torch.device) -> "EpochSums":
-        return cls(*(torch.zeros((), device=device) for _ in range(3)))
-
     def mean_loss(self) -> float:
         return self.loss.item() / self.seen
 
@@ -72,7 +68,7 @@ class TrainingState:
         """The epoch after the last row starts from here."""
         # An epoch's order and crops are drawn at its start: from the same state they come out the same.
         self.epoch_rng_state = self.generator.get_state()
-        self.sums = EpochSums.zero(self.device)
+        self.sums = EpochSums(*(torch.zeros((), device=self.device) for _ in range(3)))
         self.clocks["epoch"] = 0.0
 
     @property
@@ -96,7 +92,6 @@ class TrainingState:
             "rows": self.rows,
             "clocks": self.clocks,
             "sums": vars(self.sums),
-            "place": self.place,
         }
 
     def restore(self, state: dict) -> None:

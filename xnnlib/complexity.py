@@ -41,12 +41,11 @@ class Operation:
 def count(spec: AnySpec) -> tuple[Operation, ...]:
     """The operations of the network, in the order in which they run; a baseline's are one row."""
     operations = []
-    network = untrained(spec)
+    network, images = untrained(spec), torch.zeros(1, 3, 56, 56)
     if isinstance(spec, BaselineSpec):
-        return tuple(_count_unit(network, torch.zeros(1, 3, 56, 56), 0, 1))
+        return tuple(_count_unit(network, images, 0, 1))
     # Run for real: torch's meta device would first import its compiler, which takes seconds.
     with torch.no_grad():
-        images = torch.zeros(1, spec.stages[0].in_channels, spec.stages[0].size, spec.stages[0].size)
         for index, (stage, row) in enumerate(zip(spec.stages, network.stages, strict=True)):
             # The repeats of a row are alike, so that its first block stands for all.
             unit = row if stage.operation == "classifier" else row[0]

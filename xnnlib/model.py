@@ -6,7 +6,7 @@ they are injected into, and the network that walks Table 1.
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict
 from functools import partial
 
 import torch
@@ -244,7 +244,7 @@ class Network(nn.Module):
     @classmethod
     def of(cls, spec: NetworkSpec) -> "Network":
         """The network of a specification."""
-        return cls(**{field.name: getattr(spec, field.name) for field in fields(spec)})
+        return cls(**asdict(spec))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.stages(images)

@@ -51,9 +51,6 @@ def process_group() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    elif "OMP_NUM_THREADS" not in os.environ:
-        # More threads than cores wait for each other: a step then takes ten times as long.
-        torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["LOCAL_WORLD_SIZE"])))
     store, rank, size = next(dist.rendezvous("env://"))
     # torchrun's store outlives a restart, and with it the addresses of processes that are gone: where they
     # are read before they are replaced, gloo waits for them forever (pytorch issue 135712).

@@ -137,7 +137,7 @@ class CompleteRecord(Record):
     last: _Last
     best: _Best
     train_seconds: PositiveFloat
-    images_per_second: PositiveFloat
+    images_per_second: NonNegativeFloat
 
     @model_validator(mode="after")
     def _ends_with_last(self) -> "CompleteRecord":
@@ -276,7 +276,8 @@ def identity(
         "parameters": parameters,
     }
     try:
-        Identity.model_validate(json.loads(json.dumps(record)))
+        record = json.loads(json.dumps(record))  # plain, as it is read back
+        Identity.model_validate(record)
     except ValidationError as error:
         raise UserError(explain(error)) from None
     except (TypeError, ValueError) as error:
@@ -295,7 +296,7 @@ def finished_run(run_dir: Path, wanted: dict) -> Run | None:
     require_same_run(run_dir, run.record, wanted)
     if run.record.get("diverged"):
         raise Diverged(divergence(run_dir, run.record["diverged"]))
-    return run
+    return run if run.record["complete"] else None
 
 
 def divergence(run_dir: Path, diverged: dict) -> str:

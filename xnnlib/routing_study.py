@@ -80,7 +80,7 @@ def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> d
     network, how many times the root mean square of its output is larger for the batch's largest image than
     for the median one.
     """
-    recipe = settings.routine
+    recipe = runtime.recipe_on(device, settings.routine)
     torch.manual_seed(settings.seed)
     network = build(settings.network).to(device, memory_format=memory_format(settings.block))
     state = TrainingState(network, make_optimizer(network, recipe), settings.seed, device)

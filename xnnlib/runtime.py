@@ -2,7 +2,6 @@
 
 import ast
 import ctypes
-import ctypes.util
 import hashlib
 import importlib
 import json
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib import metadata
 from modulefinder import ModuleFinder
@@ -41,6 +41,11 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(capabilities().get("avx512_bf16"))
 
 
+def recipe_on(device: torch.device, recipe: Recipe) -> Recipe:
+    """The recipe as the device trains and evaluates it: in float32 where bfloat16 would be no faster."""
+    return recipe if has_bfloat16(device) else replace(recipe, precision="float32")
+
+
 def in_fast_precision(convolve: Callable, x: Tensor, filters: Tensor, stride: int) -> Tensor:
     """`convolve(x, filters)`, fully grouped, in float32 where under autocast bfloat16 would be slower."""
     autocast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
@@ -60,7 +65,7 @@ def keep_freed_memory() -> bool:
     """
     if platform.libc_ver()[0] != "glibc":
         return False
-    libc = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6")
+    libc = ctypes.CDLL("libc.so.6")
     return bool(libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from xnnlib.errors import Diverged, Interrupted, UserError
 from xnnlib.files import locked, project_path
 from xnnlib.model import Routing, build, memory_format
 from xnnlib.settings import CHECKPOINT_SECONDS, Settings, from_arguments
-from xnnlib.spec import AnySpec, Recipe
+from xnnlib.spec import AnySpec, Recipe, of_today
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
@@ -175,8 +174,7 @@ def fit(
         )
     run_dir = project_path(run_dir)
     device = device or runtime.pick_device()
-    if not runtime.has_bfloat16(device):
-        recipe = replace(recipe, precision="float32")
+    recipe = runtime.recipe_on(device, recipe)
     record = records.identity(spec, recipe, dataset, seed, profile, parameters or {})
     finished = records.finished_run(run_dir, record)
     if not finished:
@@ -227,11 +225,12 @@ class Trainer:
         saved = checkpoint.load_checkpoint(self.run_dir)
         if not saved:
             return record | here | {"started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
-        records.require_same_run(self.run_dir, saved["record"], record)
+        begun = of_today(saved["record"])
+        records.require_same_run(self.run_dir, begun, record)
         self.state.restore(saved["state"])
         self.saved_place = self.state.place
         parallel.say(f"{self.name}, seed {record['seed']}: resuming from {self.state.where}.")
-        return records.resumed(saved["record"], here, self.state.place)
+        return records.resumed(begun, here, self.state.place)
 
     def train(self, on_epoch: Callable[[records.Run], None]) -> records.Run:
         """Train to the end and write the record."""
@@ -293,8 +292,13 @@ class Trainer:
                 "seconds": round(seconds, 3),
             }
         )
-        speed = images_of(self.train_split, recipe) / (trained - start)
-        parallel.say(_epoch_line(state.rows[-1], recipe, speed))
+        row, speed = state.rows[-1], images_of(self.train_split, recipe) / (trained - start)
+        parallel.say(
+            f"epoch {epoch:3d}/{recipe.epochs}  learning rate {row['learning_rate']:.5f}"
+            f"  train loss {row['train_loss']:.3f} top-1 {row['train_top1']:5.2f} %"
+            f"  val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} %"
+            f"  {row['seconds']:.1f} s, {speed:,.0f} images/s"
+        )
         state.begin_epoch()
         if parallel.is_main():
             records.save_epochs(self.run_dir, state.rows)
@@ -335,7 +339,7 @@ class Trainer:
             "best": {"top1": best["val_top1"], "epoch": best["epoch"]},
             "train_seconds": round(clocks["total"], 3),
             "compile_seconds": round(self.compile_seconds, 3),
-            "images_per_second": round(speed, 1) or speed,
+            "images_per_second": round(speed, 1),
             "complete": True,
         }
         if parallel.is_main():
@@ -362,15 +366,6 @@ def train(
         checkpoint_seconds=settings.checkpoint_seconds,
         parameters=settings.recorded(),
         on_epoch=on_epoch,
-    )
-
-
-def _epoch_line(row: dict, recipe: Recipe, images_per_second: float) -> str:
-    return (
-        f"epoch {row['epoch']:3d}/{recipe.epochs}  learning rate {row['learning_rate']:.5f}"
-        f"  train loss {row['train_loss']:.3f} top-1 {row['train_top1']:5.2f} %"
-        f"  val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} %"
-        f"  {row['seconds']:.1f} s, {images_per_second:,.0f} images/s"
     )
 
 

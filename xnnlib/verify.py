@@ -7,7 +7,6 @@ Of a profile with several seeds not every run need come with its weights; the ve
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -61,9 +60,8 @@ def check_run(run: Run, dataset: Dataset) -> tuple[str, str, str]:
     """The shipped weights' top-1 in percent and loss on the validation images, as text, and the verdict."""
     if dataset.fingerprint != run.record["dataset"]["fingerprint"]:
         return "-", "-", "FAILED: other data than the record's"
-    device, recipe = runtime.pick_device(), run.recipe
-    if not runtime.has_bfloat16(device):
-        recipe = replace(recipe, precision="float32")  # a device without bfloat16 would only imitate it
+    device = runtime.pick_device()
+    recipe = runtime.recipe_on(device, run.recipe)
     loss, top1 = evaluate(load_trained(run, device), dataset.val.to(device), recipe, device)
     return f"{top1:.2f}", f"{loss:.4f}", judge(run.record["last"], loss, top1, len(dataset.val))
 
