@@ -44,7 +44,8 @@ def files(*patterns):
 CODE = files("xnnlib/**/*.py", "xnnlib/**/*.mplstyle")
 LOOKED_INTO = files("results/**/study.json", "results/**/analysis.json")
 RECORDS = files("results/**/record.json", "results/**/epochs.csv")
-SOURCES = files("book/**/*", "benchmarks/results/*.json", "profiles/**/*.yaml", "_*.yml", "references.bib")
+BENCHMARKS = files("benchmarks/results/*.json")
+SOURCES = files("book/**/*", "profiles/**/*.yaml", "_*.yml", "references.bib")
 
 
 rule all:
@@ -98,8 +99,8 @@ rule report:
     input:
         CODE,
         "notebooks/{notebook}.ipynb",
-        branch(lambda wildcards: wildcards.notebook == "results", TRAINED + RECORDS),
-        branch(lambda wildcards: wildcards.notebook == "analysis", LOOKED_INTO),
+        branch(lambda wildcards: wildcards.notebook == "results", TRAINED + RECORDS + BENCHMARKS),
+        branch(lambda wildcards: wildcards.notebook == "analysis", RECORDS + LOOKED_INTO),
     output:
         f"{PAPER}/notebooks/{{notebook}}.ipynb",
     params:
@@ -117,6 +118,7 @@ rule book:
         TRAINED,
         RECORDS,
         SOURCES,
+        BENCHMARKS,
         expand(rules.report.output, notebook=REPORTS),
         explore="notebooks/explore.ipynb",
     output:
@@ -128,5 +130,5 @@ rule book:
         "cp -R {RESULTS}/. {PAPER}/{RESULTS} && "
         "cp {input.explore} {PAPER}/notebooks/ && "
         "cp -R book benchmarks profiles _toc.yml references.bib {PAPER}/ && "
-        "sed 's|^\\( *paper_profile:\\).*|\\1 {PROFILE.name}|' _config.yml > {PAPER}/_config.yml && "
+        "sed 's|^\\( *paper_profile:\\).*|\\1 \"{PROFILE.name}\"|' _config.yml > {PAPER}/_config.yml && "
         "jupyter-book build {PAPER} --path-output {BUILD} --quiet"

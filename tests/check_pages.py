@@ -39,7 +39,7 @@ WIDE_TABLES = """
   let box = table;
   do box = box.parentElement; while (getComputedStyle(box).overflowX === "visible");
   return table.getBoundingClientRect().right > box.getBoundingClientRect().right + 1;
-}).map(table => table.caption.textContent.trim().slice(0, 40))
+}).map(table => (table.caption ?? table).textContent.trim().slice(0, 40))
 """
 
 

@@ -21,16 +21,8 @@ def example(
 ) -> tuple[dict, list[dict]]:
     """The record of a complete run and its three epochs; `shift` moves its validation top-1, in points."""
     top1 = [value + shift for value in TOP1[block]]
-    rows = [
-        dict(
-            zip(
-                EPOCH_COLUMNS,
-                (i + 1, 0.1, 2.0 - i / 4, 21.5 + 10 * i, 2.1 - i / 5, top1[i], 30.0),
-                strict=True,
-            )
-        )
-        for i in range(3)
-    ]
+    values = ((i + 1, 0.1, 2.0 - i / 4, 21.5 + 10 * i, 2.1 - i / 5, top1[i], 30.0) for i in range(3))
+    rows = [dict(zip(EPOCH_COLUMNS, row, strict=True)) for row in values]
     record = {
         "profile": profile,
         "block": block,

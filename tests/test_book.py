@@ -63,9 +63,10 @@ def build(command: str, *arguments: str | Path) -> tuple[int, str]:
 
 
 def build_here(book: Path, *options: str) -> tuple[int, str]:
-    """As `jupyter-book build`, in this process, which spares the imports; an exception is exit status 1."""
+    """As `jupyter-book build`, in this process, which spares the imports; only a refusal may end it early."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         result = CliRunner().invoke(jupyter_book_main, ["build", str(book), *options])
+    assert not result.exception or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, without_colours(result.output)
 
 
@@ -190,7 +191,7 @@ def test_tables_and_figures_are_numbered_in_reading_order_and_referred_to(whole)
 @pytest.mark.slow
 def test_numbers_come_from_the_records_and_say_so(whole):
     known = load_material(whole, "results", PROFILE).numbers
-    pattern = r'<a class="paper-number" href="provenance.html#([^"]+)" title="([^"]+)">([^<]+)</a>'
+    pattern = r'<a class="paper-number[^"]*" href="provenance.html#([^"]+)" title="([^"]+)">([^<]+)</a>'
     shown = re.findall(pattern, page(whole, "book/training"))
     assert ("number-se-top1", f"se.top1: {RUN}", "43.4") in shown
     provenance = page(whole, "book/provenance")
@@ -209,12 +210,6 @@ def test_runs_are_listed_with_their_result_and_shown_with_it(whole):
     run = page(whole, f"{RUN}/train")
     assert text_of(run).startswith("Block B, seed 0: 43.40 % top-1")
     assert run.index("tag_hide-input") < run.rindex("The notebook")  # the curve comes first, its code folded
-
-
-@pytest.mark.slow
-def test_only_quick_is_marked_and_claims_of_other_profiles_are_left_out(whole):
-    assert "bd-header-announcement" not in page(whole, "book/paper")
-    assert "more accurate than A" not in text_of(page(whole, "book/paper"))
 
 
 @pytest.mark.slow
@@ -290,7 +285,7 @@ def test_each_wrong_text_is_named(book):
     for name, outputs in (("se", [new_output("error", ename="Error", evalue="no")]), ("standard", [])):
         write_notebook(book / f"results/{PROFILE}/{name}-seed0/train.ipynb", "Training", *outputs)
     status, output = build_here(book)
-    assert status != 0
+    assert status == 1
     problems = output.partition("\nerror: ")[2]
     wrong = [*WRONG_TEXTS.values(), "the notebook crashed: Error: no", "the notebook has no outputs"]
     wrong += ["figure-5-training.svg is older than its data", "training.pdf was not saved by this project"]
@@ -305,6 +300,7 @@ DAMAGE = {
     "notebook": (lambda book: (book / RUN / "train.ipynb").unlink(), f"{RUN}/train.ipynb is missing"),
     "one block": (lambda book: shutil.rmtree(book / RUN), f"results/{PROFILE} has no run of block se;"),
     "claims": (lambda book: (book / "book/claims.yaml").write_text("a: {number: b}"), "sentence is missing"),
+    "syntax": (lambda book: (book / "book/claims.yaml").write_text("a: ["), "claims.yaml cannot be read"),
     "exceptions": (lambda book: (book / "book/typed-numbers.yaml").write_text("- a"), "cannot be read"),
     "contents": (lambda book: replace(book / "_toc.yml", "index", "index\nchapters:\n- file: gone"), "gone"),
 }
@@ -320,21 +316,11 @@ def test_damaged_file_is_refused(book, name):
     assert message in output.partition("error: ")[2]
 
 
-@pytest.mark.parametrize("builder", ["latex", "dirhtml", "singlehtml"])
-def test_builder_with_dead_links_is_refused_before_reading(book, builder):
+def test_builder_with_dead_links_is_refused_before_reading(book):
     write_page(book, "{num}`unknown`")
-    status, output = build_here(book, "--builder", builder)
-    assert status != 0 and f"error: the book has no form '{builder}'" in output
+    status, output = build_here(book, "--builder", "latex")
+    assert status != 0 and "error: the book has no form 'latex'" in output
     assert "unknown number" not in output
-
-
-@pytest.mark.slow
-def test_refusal_ends_the_command_with_a_status_and_no_traceback(book):
-    write_page(book, "{num}`se.top2`")
-    status, output = build("jupyter-book", "build", book)
-    assert status == 1
-    assert output.splitlines()[-1].startswith("  index.md:3: unknown number 'se.top2'")
-    assert "Traceback" not in output
 
 
 def test_claim_is_said_with_its_numbers_or_left_out(book):
@@ -366,6 +352,7 @@ def test_broken_book_is_refused_again_and_a_mended_one_follows_its_records(book)
 def test_quick_alone_is_marked(book):
     write_page(book, "Text.")
     shutil.copytree(book / "results" / PROFILE, book / "results" / "quick")
-    show_profile(book, "quick")
-    assert build_here(book)[0] == 0
-    assert "Profile quick, on procedural images" in page(book, "index")
+    for profile in (PROFILE, "quick"):
+        show_profile(book, profile)
+        assert build_here(book)[0] == 0
+        assert ("Profile quick, on procedural images" in page(book, "index")) == (profile == "quick")

@@ -76,7 +76,4 @@ def test_figure_9_sets_all_networks_against_their_costs(experiments, benchmarks,
     marks = {line.get_label(): line.get_marker() for line in macs.lines if line.get_label().endswith("mean")}
     assert len(marks) == len(set(marks.values())) == 4
     # Of B and C no speed was measured.
-    assert {line.get_label() for line in speed.lines if line.get_label().endswith("mean")} == {
-        "standard mean",
-        "mobilenet_v2 mean",
-    }
+    assert {line.get_label().split()[0] for line in speed.lines} == {"standard", "mobilenet_v2"}

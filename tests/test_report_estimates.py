@@ -34,10 +34,8 @@ def test_interval_of_a_mean_is_students(values, quantile):
     assert half_width(found) == pytest.approx(quantile * sqrt(variance(values) / len(values)), rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    "values, baseline", [([22.1, 22.7], [23.2, 24.9]), ([1.0, 1.1, 1.2, 1.3], [4.0, 9.0])]
-)
-def test_interval_of_an_unpaired_difference_is_welchs(values, baseline):
+def test_interval_of_an_unpaired_difference_is_welchs():
+    values, baseline = [1.0, 1.1, 1.2, 1.3], [4.0, 9.0]
     first, second = variance(values) / len(values), variance(baseline) / len(baseline)
     degrees = (first + second) ** 2 / (first**2 / (len(values) - 1) + second**2 / (len(baseline) - 1))
     found = difference(values, baseline)

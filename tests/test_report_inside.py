@@ -81,7 +81,7 @@ def test_numbers_are_of_the_file(tmp_path):
         "inside.se.gates_other.top1": "40.00",
         "inside.se_cond.routing_mean.top1": "60.00",
         "inside.se_cond.routing_other.top1": "61.00",
-        "inside.folded.top1": "60.00",
+        "inside.se_cond.folded.top1": "60.00",
         "inside.standard.initial_similarity": "0.98",
         "inside.routing.sd_expand": "0.040",
         "inside.routing.sd_project": "0.200",
@@ -91,8 +91,8 @@ def test_numbers_are_of_the_file(tmp_path):
     }
     gain = numbers["inside.pair.se.standard"]
     assert gain.value == 2.0 and gain.low < 2.0 < gain.high
-    assert numbers["inside.folded.change_over_se"].value == -12.0
-    assert numbers["inside.folded.change_over_se_cond"].value == -13.0
+    assert numbers["inside.pair.folded.se"].value == -12.0
+    assert numbers["inside.se_cond.folded.change"].value == -13.0
     assert numbers["inside.se_cond.routing_mean.change"].sources == ("results/paper/analysis.json",)
 
 

@@ -72,10 +72,6 @@ def test_table_2_says_how_large_depthwise_filters_start(tmp_path):
     assert cells == ["F × F", "channels × F × F"]
 
 
-def test_table_2_leaves_out_what_neither_side_uses(tmp_path):
-    assert "Label smoothing" not in str(table_2([write_run(tmp_path, "se", recipe=Recipe("paper"))]))
-
-
 def test_table_3_of_one_seed_has_no_interval(tmp_path):
     table = table_3([write_run(tmp_path, block) for block in BLOCKS])
     assert table.columns == ("Block", "Training time (min)", "Top-1, last epoch (%)")

@@ -71,7 +71,7 @@ def test_fresh_clone_trains_nothing(project):
     assert (status, made) == (0, {"design", "results", "implementation", "analysis", "book"})
     assert (project / "results/study/wide/SHA256SUMS").read_text() == "as committed"
     source = project / "_build/study/wide/source"
-    assert (source / "_config.yml").read_text() == "paper_profile: study/wide\n"
+    assert (source / "_config.yml").read_text() == 'paper_profile: "study/wide"\n'
     assert (source / "results/study/wide/se-seed0/train.ipynb").exists()
 
     for name in ("train", "design"):

@@ -43,7 +43,6 @@ def test_time_stamps_make_nothing_stale(run):
     [
         ({"epochs": 4}, "epochs was 3, is 4"),
         ({"expansion": 2}, "expansion was 4, is 2"),
-        ({"recipe_changes": {"momentum": 0.8}}, "momentum was 0.9, is 0.8"),
         ({"hold_out": True}, "hold_out was False, is True"),
     ],
 )

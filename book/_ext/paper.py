@@ -9,7 +9,7 @@
 | paper_text | the roles `num` and `claim`; numbers typed by hand are refused |
 | paper_tables | the directives `paper-table` and `paper-provenance` |
 | paper_typst | the PDF |
-| paper_pages | downloads, repairs of the theme |
+| paper_pages | what can be downloaded |
 
 Here: the records are read, and each training notebook becomes a page.
 """
@@ -24,8 +24,6 @@ from sphinx.config import Config
 from sphinx_external_toc.api import Document
 
 from xnnlib.errors import UserError
-
-EXTENSIONS = ("paper_guard", "paper_text", "paper_tables", "paper_pages")
 
 
 def load_records(app: Sphinx, config: Config) -> None:
@@ -89,7 +87,7 @@ def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict:
     app.add_config_value("paper_profile", "paper", "env", str)
     app.add_config_value("paper_results", "results", "env", str)
-    for extension in EXTENSIONS:
+    for extension in ("paper_guard", "paper_text", "paper_tables", "paper_pages"):
         app.setup_extension(extension)
     # sphinx_external_toc reads _toc.yml at priority 900.
     app.connect("config-inited", load_records, priority=800)

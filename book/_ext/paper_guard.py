@@ -24,8 +24,6 @@ from xnnlib.report.style import saved_digest
 
 logger = getLogger(__name__)
 
-FIGURE_SUFFIXES = (".svg", ".pdf")  # for the page and for the PDF
-
 
 def report(message: str, location: object, subtype: str) -> None:
     """A problem that fails the build."""
@@ -85,14 +83,14 @@ def check_figures(app: Sphinx, doctree: nodes.document) -> None:
         uri = Path(app.srcdir, image["uri"])
         if uri.parent != Path(app.srcdir, "figures"):
             continue
-        for file in (uri.with_suffix(suffix) for suffix in FIGURE_SUFFIXES):
-            if problem := _figure_problem(app, file):
+        drawn = drawn_digest(app.paper, uri.stem)
+        for file in (uri.with_suffix(".svg"), uri.with_suffix(".pdf")):  # for the page and for the PDF
+            if problem := _figure_problem(file, drawn):
                 report(problem, image, "figure")
 
 
-def _figure_problem(app: Sphinx, file: Path) -> str:
+def _figure_problem(file: Path, drawn: str | None) -> str:
     """What is wrong with a figure's file; empty if it shows what would be drawn now."""
-    drawn = drawn_digest(app.paper, file.stem)
     if drawn is None:
         return f"figures/{file.name} is not a figure that the paper draws"
     if not file.is_file():

@@ -1,7 +1,4 @@
-"""What the book shows, read once before any page: runs, benchmarks, numbers, tables, figures, their origins.
-
-Everything that the book takes from `xnnlib.report` is imported here.
-"""
+"""What the book shows, read once before any page: runs, benchmarks, numbers, tables, figures and origins."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

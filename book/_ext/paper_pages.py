@@ -1,16 +1,10 @@
-"""The web pages around the text: downloads, and repairs of the theme.
-
-The PDF, the references and the records, which the first page links, are made after the pages into their
-folder. Jupyter Book always adds Thebe, which runs code on a remote machine; nothing here does, and its
-script, added twice, is an error on every page.
-"""
+"""Beside the web pages: the PDF, the references and the records, which the first page links."""
 
 import json
 import shutil
 import zipfile
 from pathlib import Path
 
-from docutils import nodes
 from paper_guard import refuse
 from paper_typst import PAGES, PaperBuilder
 from sphinx.application import Sphinx
@@ -48,7 +42,7 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
     shutil.copyfile(PaperBuilder(app, app.env).make(), outdir / "paper.pdf")
     shutil.copyfile(root / "references.bib", outdir / "references.bib")
     results = root / app.config.paper_results
-    folders = {folder for run in app.paper.notebooks for folder in (run.path, run.path.parent)}
+    folders = {folder for run in app.paper.notebooks for folder in (run.path, *run.path.parents[:2])}
     found = [file for folder in folders for file in folder.iterdir()]
     with zipfile.ZipFile(outdir / "records.zip", "w") as archive:
         for file in sorted(file for file in found if file.is_file() and not file.name.startswith(".")):
@@ -57,23 +51,7 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
             archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
-def drop_thebe_files(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
-    for kind in ("script_files", "css_files"):
-        told = [(file, f"{file} {getattr(file, 'attributes', '')}") for file in context.get(kind, ())]
-        context[kind] = [file for file, text in told if "thebe" not in text.lower()]
-
-
-def drop_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    for node in list(doctree.findall(nodes.raw)):
-        if "x-thebe-config" in node.astext():
-            node.parent.remove(node)
-
-
 def setup(app: Sphinx) -> None:
-    app.add_js_file("accessible.js", loading_method="defer")
-    app.connect("config-inited", lambda app, config: config.html_context.setdefault("default_mode", "auto"))
     app.connect("builder-inited", check_builder)
     app.connect("source-read", drop_latex, priority=600)
-    app.connect("doctree-resolved", drop_thebe_settings, priority=900)
-    app.connect("html-page-context", drop_thebe_files, priority=900)
     app.connect("build-finished", make_downloads)

@@ -13,8 +13,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from paper_guard import report
 from paper_material import ARTEFACTS, TABLES, artefact_source, run_title
-from paper_text import PROVENANCE, number_id
-from sphinx import addnodes
+from paper_text import PROVENANCE, number_id, page_link
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
@@ -70,12 +69,6 @@ def row_node(cells: Iterable[Cell], align: str) -> nodes.row:
     return row
 
 
-def page_link(env: BuildEnvironment, text: str, page: str, anchor: str = "", **attributes) -> nodes.reference:
-    """A link to a page of the book by its name, from the page that is being read."""
-    place = env.app.builder.get_relative_uri(env.docname, page) + (f"#{anchor}" if anchor else "")
-    return nodes.reference("", text, refuri=place, internal=True, **attributes)
-
-
 def made_by(env: BuildEnvironment, name: str, location: object) -> list[nodes.Node]:
     """What ends the caption of a table or figure: a link to how it was made."""
     if name not in ARTEFACTS:
@@ -117,7 +110,7 @@ class PaperTable(SphinxDirective):
         table.insert(0, nodes.title("", "", *caption))
         self.set_source_info(table)
         self.add_name(table)
-        return [addnodes.tabular_col_spec(spec=content.align), table, *messages]
+        return [table, *messages]
 
 
 class Provenance(SphinxDirective):

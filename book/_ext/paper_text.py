@@ -10,7 +10,6 @@ below book/ belongs to a reference, to code, to a table of cited facts, or to on
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from html import escape
 from pathlib import Path
 
 import yaml
@@ -37,30 +36,31 @@ HEADLINE = tuple(key.format(block) for block in BLOCKS for key in ("{}.top1", "m
 PLACEHOLDER = re.compile(r"\{([\w.:-]+)\}")
 
 
-class BoundNumber(nodes.inline):
-    """A number made by xnnlib.report; attribute `key` names it, `source` says from what it was made."""
-
-
 def number_id(key: str) -> str:
     """The identifier of a number's row on the provenance page."""
     return "number-" + re.sub(r"[^a-z0-9]+", "-", key)
 
 
-def bound(env: BuildEnvironment, key: str, location: object) -> nodes.Node:
-    """The number's node, of `key:size` without its sign; an unknown key is a problem, and shows the key."""
-    known = env.app.paper.numbers
-    key, _, form = key.partition(":")
-    key = key if form in ("", "size") else f"{key}:{form}"
+def page_link(env: BuildEnvironment, text: str, page: str, anchor: str = "", **attributes) -> nodes.reference:
+    """A link to a page of the book by its name, from the page that is being read."""
+    place = env.app.builder.get_relative_uri(env.docname, page) + (f"#{anchor}" if anchor else "")
+    return nodes.reference("", text, refuri=place, internal=True, **attributes)
+
+
+def bound(env: BuildEnvironment, name: str, location: object) -> nodes.Node:
+    """The number's link, of `key:size` without its sign; an unknown key is a problem, and shows the key."""
+    key, known = name.removesuffix(":size"), env.app.paper.numbers
     if key not in known:
         nearest = ", ".join(get_close_matches(key, known, n=3, cutoff=0.4)) or ", ".join(sorted(known))
         report(f"unknown number {key!r}; the nearest keys are: {nearest}", location, "number")
         return nodes.literal("", key)
     env.app.paper_quoted.add(key)
     number = known[key]
-    shown = number.text.lstrip(f"+{MINUS}") if form else number.text
+    shown = number.text if key == name else number.text.lstrip(f"+{MINUS}")
     # A number is not broken at the end of a line, but the name of a device may be.
     text = shown.replace(" ", "\N{NO-BREAK SPACE}") if len(shown) < 20 else shown
-    return BoundNumber("", text, key=key, source=", ".join(number.sources))
+    title = f"{key}: {', '.join(number.sources)}"
+    return page_link(env, text, PROVENANCE, number_id(key), reftitle=title, classes=["paper-number"])
 
 
 def bound_text(env: BuildEnvironment, text: str, location: object) -> list[nodes.Node]:
@@ -75,17 +75,6 @@ class NumberRole(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         return [bound(self.env, self.text, self.get_location())], []
-
-
-def visit_number(translator, node: BoundNumber) -> None:
-    page = translator.builder.current_docname
-    place = f"{translator.builder.get_relative_uri(page, PROVENANCE)}#{number_id(node['key'])}"
-    title = escape(f"{node['key']}: {node['source']}", quote=True)
-    translator.body.append(f'<a class="paper-number" href="{place}" title="{title}">')
-
-
-def depart_number(translator, node: BoundNumber) -> None:
-    translator.body.append("</a>")
 
 
 class Claim(BaseModel):
@@ -154,8 +143,7 @@ class ClaimRole(SphinxRole):
         app.paper_quoted.add(self.text)
         if not claim.made_for(app.paper.profile):
             return [], []
-        problem = claim.problem(app.paper.numbers)
-        if problem:
+        if problem := claim.problem(app.paper.numbers):
             message = f"the claim {claim.sentence!r} no longer holds: {problem}; correct {CLAIMS}"
             report(message, self.get_location(), "claim")
         return bound_text(self.env, claim.sentence, self.get_location()), []
@@ -163,7 +151,7 @@ class ClaimRole(SphinxRole):
 
 _NUMBER = re.compile(r"[\w.,:/+\N{MINUS SIGN}-]*\d[\w.,:/%-]*")
 # Their digits are not prose: what is bound, code, addresses, references that Sphinx numbers itself.
-_SKIPPED = (BoundNumber, nodes.literal, nodes.literal_block, nodes.raw, nodes.comment)
+_SKIPPED = (nodes.literal, nodes.literal_block, nodes.raw, nodes.comment)
 _SKIPPED += (addnodes.pending_xref, nodes.math, nodes.math_block)
 _GENERATED_TABLES = {"paper-table", "provenance"}
 
@@ -192,7 +180,7 @@ def typed_numbers(doctree: nodes.document, exceptions: list[re.Pattern]) -> list
 
 def _is_no_prose(node: nodes.Node | None) -> bool:
     while node is not None:
-        if isinstance(node, _SKIPPED):
+        if isinstance(node, _SKIPPED) or "paper-number" in node["classes"]:
             return True
         if isinstance(node, nodes.tgroup) and _GENERATED_TABLES & set(node.parent["classes"]):
             return True
@@ -234,6 +222,8 @@ def read_files(app: Sphinx, config: Config) -> None:
         app.paper_claims = load_claims(Path(app.srcdir, CLAIMS))
     except (OSError, UserError) as error:
         refuse(str(error))
+    except yaml.YAMLError as error:
+        refuse(f"{CLAIMS} cannot be read: {' '.join(str(error).split())}")
     try:
         entries = yaml.safe_load(Path(app.srcdir, EXCEPTIONS).read_text(encoding="utf-8"))
         app.paper_exceptions = [re.compile(entry["pattern"]) for entry in entries if entry["why"]]
@@ -257,7 +247,6 @@ def check_use(app: Sphinx, env: BuildEnvironment) -> None:
 
 def setup(app: Sphinx) -> None:
     app.paper_quoted = set()  # the keys of the numbers and the names of the claims that pages hold
-    app.add_node(BoundNumber, html=(visit_number, depart_number))
     app.add_role("num", NumberRole())
     app.add_role("claim", ClaimRole())
     app.connect("config-inited", read_files, priority=800)

@@ -25,9 +25,9 @@ WIDE_TABLES = ("paper-table-4", "paper-table-costs")
 NO_BREAK_SPACE, WORD_JOINER = "\N{NO-BREAK SPACE}", "\N{WORD JOINER}"
 
 
-def quoted(text: str) -> str:
-    """A Typst string."""
-    return json.dumps(text, ensure_ascii=False)
+def quoted(value: str | bool) -> str:
+    """A Typst string or truth value, as JSON has them."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 # Nodes that are their content between two pieces of markup.
@@ -45,8 +45,8 @@ WRAPPED = {
     "list_item": ("[", "], "),
     "rubric": ("#rubric[", "]\n\n"),
     "thead": ("table.header(", "), table.hline(stroke: 0.5pt), "),
-} | dict.fromkeys(("document", "inline", "BoundNumber", "tgroup", "container", "tbody"), ("", ""))
-LEFT_OUT = {"colspec", "comment", "compound", "tabular_col_spec", "target"}
+} | dict.fromkeys(("document", "inline", "tgroup", "container", "tbody"), ("", ""))
+LEFT_OUT = {"colspec", "comment", "compound", "target"}
 
 
 class TypstTranslator(SphinxTranslator):
@@ -100,7 +100,7 @@ class TypstTranslator(SphinxTranslator):
         # A table's is its caption, set by visit_table; the paper's is in the title block.
         if isinstance(node.parent, nodes.table) or (self.docname, self.level) == (PAGES[0], 1):
             raise nodes.SkipNode
-        numbered = "true" if self.docname in self.builder.env.toc_secnumbers else "false"
+        numbered = quoted(self.docname in self.builder.env.toc_secnumbers)
         self.body.append(f"#section({self.level}, numbered: {numbered})[")
 
     def depart_title(self, node: nodes.title) -> None:
@@ -134,9 +134,10 @@ class TypstTranslator(SphinxTranslator):
 
     def visit_figure(self, node: nodes.figure) -> None:
         image, caption = node.next_node(nodes.image), node.next_node(nodes.caption)
-        path = self.builder.take_image(image)
+        source = Path(self.builder.srcdir, image["uri"])
+        shutil.copyfile(source, self.builder.folder / source.name)  # beside the markup
         self._float("figure", node, caption, "column" not in node["classes"])
-        self.body.append(f"#image({quoted(path)}, alt: {quoted(image['alt'])})]\n\n")
+        self.body.append(f"#image({quoted(source.name)}, alt: {quoted(image['alt'])})]\n\n")
         raise nodes.SkipNode
 
     def visit_table(self, node: nodes.table) -> None:
@@ -153,15 +154,11 @@ class TypstTranslator(SphinxTranslator):
         self.body.append("table.hline())]\n\n")
 
     def _float(self, kind: str, node: nodes.Element, caption: nodes.Element, wide: bool) -> None:
-        number = next(
-            ".".join(map(str, self.builder.env.toc_fignumbers[self.docname][kind][identifier]))
-            for identifier in node["ids"]
-            if identifier in self.builder.env.toc_fignumbers[self.docname][kind]
-        )
-        label = quoted(f"{kind.capitalize()} {number}.")
-        self.body.append(
-            f"#floating({quoted(kind)}, {label}, [{self._inner(caption)}], wide: {str(wide).lower()})["
-        )
+        numbers = self.builder.env.toc_fignumbers[self.docname][kind]
+        number = next(numbers[identifier] for identifier in node["ids"] if identifier in numbers)
+        label = quoted(f"{kind.capitalize()} {'.'.join(map(str, number))}.")
+        text = self._inner(caption)
+        self.body.append(f"#floating({quoted(kind)}, {label}, [{text}], wide: {quoted(wide)})[")
 
     def visit_raw(self, node: nodes.raw) -> None:
         """An equation stands in the page twice: as MathML for the web and as Typst."""
@@ -184,12 +181,6 @@ class PaperBuilder(Builder):
 
     def get_target_uri(self, docname: str, typ: str | None = None) -> str:
         return ""  # what leads to another page is set as text
-
-    def take_image(self, image: nodes.image) -> str:
-        """Copy the image beside the markup; returns its name there."""
-        source = Path(self.srcdir, image["uri"])
-        shutil.copyfile(source, self.folder / source.name)
-        return source.name
 
     def make(self) -> Path:
         """Write the markup and set it; returns the PDF. Raises ExtensionError if Typst refuses it."""

@@ -58,4 +58,5 @@ def figure_9(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark])
         name = row["name"]
         row["look"] = {"color": COLORS.get(name, GREY)}
         row["look"]["marker"] = MARKERS[name] if name in MARKERS else next(others)
-    return accuracy_against_costs(rows, COSTS)
+    measured = {cost: label for cost, label in COSTS.items() if any(row[cost] is not None for row in rows)}
+    return accuracy_against_costs(rows, measured)

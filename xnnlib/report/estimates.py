@@ -68,7 +68,7 @@ def discordant_difference(gained: int, lost: int, images: int) -> Estimate:
 def text(value: Estimate, digits: int, signed: bool = False) -> str:
     """`51.2`, `+1.2` when signed, and `51.2 ± 0.8` where there is an interval."""
     # Rounded first, so that two ways to the same mean cannot end in different digits.
-    shown = f"{round(value.value, 9):{'+' if signed else ''},.{digits}f}".replace("-", MINUS)
+    shown = f"{round(value.value, 9):{'+' if signed else ''}z,.{digits}f}".replace("-", MINUS)
     if value.interval is None:
         return shown
     low, high = value.interval
@@ -79,7 +79,7 @@ def setting_text(value: object) -> str:
     """A setting as people write it: `1,280`, `0.05`, `5e-5` below one in ten thousand, at most 3 digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if isinstance(value, int) or abs(value) >= 1000:
+    if isinstance(value, int) or abs(value) >= 999.5:
         return f"{value:,.0f}"
     if value and abs(value) < 1e-4:
         digits, exponent = f"{value:.2e}".split("e")

@@ -138,15 +138,10 @@ def inside_numbers(analysis: dict, prefix: str = "inside") -> dict[str, Number]:
         found[name] = Number(*change, text(change, digits, signed=True), sources)
 
     for block, name, top1, change in _changes(analysis):
-        key = name if name == "folded" else f"{block}.{name}"
-        found[f"{key}.top1"] = Number.of(top1, sources, f"{top1:.{digits}f}")
-        if name != "folded":
-            add(f"{key}.change", change)
+        found[f"{block}.{name}.top1"] = Number.of(top1, sources, f"{top1:.{digits}f}")
+        add(f"{block}.{name}.change", change)
     for pair, counts in analysis["pairs"].items():
-        name, base = pair.split("-")
-        add(f"pair.{name}.{base}", _difference(analysis, counts))
-        if name == "folded":
-            add(f"folded.change_over_{base}", _difference(analysis, counts))
+        add(f"pair.{pair.replace('-', '.')}", _difference(analysis, counts))
     for block, value in analysis["initial_similarity"].items():
         found[f"{block}.initial_similarity"] = Number.of(value, sources, f"{value:.2f}")
     if routings := _routings(analysis):

@@ -135,7 +135,7 @@ def accuracy_against_costs(rows: list[dict], labels: Mapping[str, str]) -> Paper
     panels = figure.subplots(1, len(labels), sharey=True)
     for axes, (cost, label) in zip(panels, labels.items(), strict=True):
         placed = [row for row in rows if row[cost] is not None]
-        last = max((row for row in placed if row["name"] in BLOCKS), key=lambda row: row[cost])
+        last = max((row for row in placed if row["name"] in BLOCKS), key=lambda row: row[cost], default=None)
         for row in placed:
             # Letters to the left, but for the last: costs that are almost the same stay legible.
             _draw_accuracy(axes, row, row[cost], "left" if row is last else "right")

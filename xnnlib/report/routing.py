@@ -201,13 +201,10 @@ def _first_epoch_numbers(study: dict) -> dict[str, Number]:
     found = {}
     for kind, steps in study["first_epoch"].items():
         first, *_, last = (median(scales) for scales in zip(*steps["scale"][-10:], strict=True))
-        shown = {"first_block": f"{first:.1f}", "last_block": f"{last:.0f}"}
-        shown |= {
-            "loss": f"{mean(steps['loss'][-10:]):.2f}",
-            "routing": f"{mean(steps['routing'][-10:]):.3f}",
-        }
-        for name, value in shown.items():
-            found[f"first-epoch.{kind}.{name}"] = Number.of(float(value), (f"results/{STUDY}",), value)
+        routing = mean(steps["routing"][-10:])
+        shown = {"first_block": (first, ".1f"), "last_block": (last, ".0f"), "routing": (routing, ".3f")}
+        for name, (value, form) in shown.items():
+            found[f"first-epoch.{kind}.{name}"] = Number.of(value, (f"results/{STUDY}",), f"{value:{form}}")
     return found
 
 

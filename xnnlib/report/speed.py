@@ -81,8 +81,6 @@ class Benchmark(BaseModel):
                 rates[name] = found[f"{name}.images_per_second"] = entry.training[threads]
             for images, seconds in entry.latency.items():
                 found[f"{name}.milliseconds_{images}"] = [1000 * value for value in seconds]
-            if entry.peak_bytes:
-                found[f"{name}.megabytes"] = [entry.peak_bytes / 1e6]
         for block, base in permutations([block for block in BLOCKS if block in rates], 2):
             pairs = zip(rates[block], rates[base], strict=True)
             found[f"{block}.over_{base}"] = [rate / other for rate, other in pairs]
@@ -157,4 +155,4 @@ def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
 
 def _text(value: float) -> str:
     """Three significant digits, all digits from 100 on."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
