@@ -89,6 +89,7 @@ def test_difference_by_image_has_mcnemars_interval():
         (0.0002, "0.0002"),
         (0.7272727, "0.727"),
         (50_000, "50,000"),
+        (999.7, "1,000"),
         (True, "True"),
     ],
 )
@@ -98,4 +99,5 @@ def test_setting_is_shown_as_people_write_it(value, shown):
 
 def test_estimates_are_shown_with_their_digits():
     assert text(Estimate(0.5), 1) == "0.5"
+    assert text(Estimate(-0.04), 1) == "0.0" and text(Estimate(-0.04), 1, signed=True) == "+0.0"
     assert text(Estimate(-0.5, (-0.75, -0.25)), 2, signed=True) == "\N{MINUS SIGN}0.50 ± 0.25"

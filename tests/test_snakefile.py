@@ -87,6 +87,7 @@ def test_reports_are_told_a_profile_whose_name_looks_like_a_number(project):
     status, _, made = reproduce(project, "1_2", "keep")
     assert (status, made) == (0, {"design", "results", "implementation", "book"})
     assert set((project / "profiles-seen").read_text().split()) == {"1_2"}
+    assert (project / "_build/1_2/source/_config.yml").read_text() == 'paper_profile: "1_2"\n'
 
 
 def test_code_change_reruns_dependents(project):
