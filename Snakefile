@@ -62,7 +62,7 @@ rule all:
 #
 # On a CPU each run has one core, or more where there are more cores than runs: two runs on a thread each train
 # more images than one on two. The number of threads follows from the machine and the profile alone, so that a run
-# that goes on after a kill sums in the same order. On a GPU there is one training at a time.
+# that resumes after a kill sums in the same order. On a GPU there is one training at a time.
 rule train:
     output:
         f"{RESULTS}/{{block}}-seed{{seed}}/train.ipynb",

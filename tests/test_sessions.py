@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sessions import end_session, step_back
+from sessions import end_session, renice_kernels
 
 # A papermill whose kernel takes a while to save, and dies of a second signal.
 PAPERMILL = """
@@ -57,6 +57,6 @@ def test_session_of_another_folder_is_left_alone(papermill, tmp_path, monkeypatc
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="no autogroups here")
 def test_kernel_gets_the_niceness_of_the_command(papermill, monkeypatch):
     monkeypatch.setattr(os, "nice", lambda more: 7)
-    step_back(papermill.pid)
+    renice_kernels(papermill.pid)
     kernel = Path("kernel").read_text()
     assert Path(f"/proc/{kernel}/autogroup").read_text().endswith("nice 7\n")

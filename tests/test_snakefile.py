@@ -157,7 +157,7 @@ def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, kill
         assert not _processes(session)
     elif killed == "Ctrl-C":
         first.send_signal(signal.SIGINT)
-        assert "stopped; the same command goes on from there" in first.communicate(timeout=120)[0]
+        assert "stopped; the same command resumes" in first.communicate(timeout=120)[0]
         assert first.returncode == 128 + signal.SIGINT
         assert not _processes(session)
     else:

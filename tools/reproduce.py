@@ -1,7 +1,7 @@
 """Make everything of one profile, from its data to its book: `make reproduce`.
 
 Snakemake does the work; this says which trained runs stay, how many trainings fit on the machine, and how far
-they are. Killed in whatever way, it leaves nothing running, and the same command goes on.
+they are. Killed in whatever way, it leaves nothing running, and the same command resumes.
 """
 
 import re
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import torch
-from sessions import end_session, step_back
+from sessions import end_session, renice_kernels
 from status import STALE, TRAINED, statuses
 
 from xnnlib.errors import UserError, choose
@@ -108,14 +108,14 @@ def run(profile: Profile, options: list[str]) -> int:
     while process.poll() is None and not asked:
         with suppress(subprocess.TimeoutExpired):
             process.wait(1)
-        step_back(process.pid)
+        renice_kernels(process.pid)
         if time.monotonic() - shown > (2 if sys.stdout.isatty() else 60):
             show_progress(logs)
             shown = time.monotonic()
     end_session(process.pid)
     status = 128 + asked[0] if asked else process.wait()
     if asked or status < 0:
-        print("\nstopped; the same command goes on from there", file=sys.stderr)
+        print("\nstopped; the same command resumes", file=sys.stderr)
     return status if status >= 0 else 128 - status
 
 

@@ -10,7 +10,7 @@ import psutil
 GRACE = 40  # seconds for a training to save and to end
 
 
-def step_back(session: int) -> None:
+def renice_kernels(session: int) -> None:
     """Hand this process' niceness on to the session's kernels.
 
     jupyter_client starts each kernel in a session of its own, and Linux shares the processor among sessions
