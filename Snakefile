@@ -2,8 +2,8 @@
 
     train (one job per block and seed) ──> report (three notebooks) ──> book
 
-A run is trained if its executed notebook is not there, and for no other reason: neither a fresh clone nor a time
-stamp starts hours of training. Which trained runs are stale is decided, and those to train again are put aside,
+A run is trained if its executed notebook is not there, and for no other reason: neither a fresh clone nor a newer
+mtime starts hours of training. Which trained runs are stale is decided, and those to train again are put aside,
 before this begins (tools/reproduce.py). Reports and the book are made again when a file that they read is newer.
 
 profiles/default/ holds the options of a run on this machine, profiles/slurm/ those of a cluster.
@@ -42,7 +42,7 @@ def files(*patterns):
 
 
 CODE = files("xnnlib/**/*.py", "xnnlib/**/*.mplstyle")
-LOOKED_INTO = files("results/**/study.json", "results/**/analysis.json")
+ANALYSES = files("results/**/study.json", "results/**/analysis.json")
 RECORDS = files("results/**/record.json", "results/**/epochs.csv")
 BENCHMARKS = files("benchmarks/results/*.json")
 SOURCES = files("book/**/*", "profiles/**/*.yaml", "_*.yml", "references.bib")
@@ -100,7 +100,7 @@ rule report:
         CODE,
         "notebooks/{notebook}.ipynb",
         branch(lambda wildcards: wildcards.notebook == "results", TRAINED + RECORDS + BENCHMARKS),
-        branch(lambda wildcards: wildcards.notebook == "analysis", RECORDS + LOOKED_INTO),
+        branch(lambda wildcards: wildcards.notebook == "analysis", RECORDS + ANALYSES),
     output:
         f"{PAPER}/notebooks/{{notebook}}.ipynb",
     params:

@@ -236,23 +236,23 @@ def prepare(recipe: Recipe, device: torch.device) -> tuple[dict, list[Job]]:
                 jobs.append(Job(step, threads[0], values))
                 entry["peak_bytes"] = peak_bytes(still, step, device)
 
-    def placed_network(network: nn.Module, layout: torch.memory_format = torch.channels_last) -> nn.Module:
+    def network_to_device(network: nn.Module, layout: torch.memory_format = torch.channels_last) -> nn.Module:
         return network.to(device, memory_format=layout)
 
     for block in BLOCKS:
-        network = placed_network(Network(block, CLASSES), memory_format(block))
+        network = network_to_device(Network(block, CLASSES), memory_format(block))
         add(block, "project", network, project_step(network, batches, recipe, device), predicts=True)
         if block == "se_cond":
-            still = placed_network(folded(Network(block, CLASSES)))
+            still = network_to_device(folded(Network(block, CLASSES)))
             add(block, "folded", still, None, predicts=True)
     for block in BLOCKS:
-        network = placed_network(with_timm_blocks(Network(block, CLASSES)))
+        network = network_to_device(with_timm_blocks(Network(block, CLASSES)))
         add(block, "timm", network, project_step(network, batches, recipe, device), predicts=False)
     for block in BLOCKS:
         network = with_timm_blocks(Network(block, CLASSES)).to(device)
         add(block, "plain", network, plain_step(network, batches, recipe), predicts=False)
     for name in BASELINE_TITLES:
-        network = placed_network(baselines.build(baselines.find(name, CLASSES)))
+        network = network_to_device(baselines.build(baselines.find(name, CLASSES)))
         add(name, "torchvision", network, project_step(network, batches, recipe, device), predicts=False)
     return result, sorted(jobs, key=lambda job: job.threads)
 

@@ -131,7 +131,7 @@ def test_full_disk_is_one_line_and_loses_nothing(dataset, whole, tmp_path, monke
 
 
 def test_locked_folder_is_refused(dataset, tmp_path):
-    with files.locked(tmp_path), pytest.raises(UserError, match=f"in use by process {os.getpid()}, since"):
+    with files.locked(tmp_path), pytest.raises(UserError, match=f"locked by process {os.getpid()}, since"):
         fit(SPEC, dataset, RECIPE, tmp_path, device=CPU)
 
 

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from small_archives import refused, write_folder, write_zip
 
-from xnnlib.data.archives import LARGEST_FILE, find, identity, open_archive
+from xnnlib.data.archives import MAX_FILE_BYTES, find, identity, open_archive
 
 FILES = {"a/1.jpg": b"one", "a/2.jpg": b"two", "b/c/3.jpg": b"three"}
 CONTAINERS = pytest.mark.parametrize("write, path", [(write_folder, "data"), (write_zip, "data.zip")])
@@ -76,7 +76,7 @@ def test_file_that_no_line_can_name_is_refused(tmp_path):
         open(os.path.join(os.fsencode(tmp_path), b"latin-\xe9.jpg"), "w").close()
     except OSError:
         pytest.skip("the file system refuses such a name itself")
-    check(tmp_path, "is no name that a line could show; rename it")
+    check(tmp_path, "is not a printable name; rename it")
 
 
 # Damaged and harmful files
@@ -121,7 +121,7 @@ def test_zip_member_with_a_wrong_checksum_is_named(tmp_path):
 
 
 HARMFUL = {
-    "newline": ({"name": "a/two\nlines.jpg"}, "is no name that a line could show"),
+    "newline": ({"name": "a/two\nlines.jpg"}, "is not a printable name"),
     "twice": ({"name": "b/0.jpg"}, "b/0.jpg is there twice"),
     "bzip2": ({"compress_type": zipfile.ZIP_BZIP2}, "compressed by another method than deflate"),
 }
@@ -161,7 +161,7 @@ def test_member_that_lies_about_its_size_fills_no_memory(tmp_path):
 
 @CONTAINERS
 def test_file_that_is_too_large_is_refused_when_it_is_read(tmp_path, write, path):
-    path = write(tmp_path / path, {"a.jpg": bytes(LARGEST_FILE + 1)})
+    path = write(tmp_path / path, {"a.jpg": bytes(MAX_FILE_BYTES + 1)})
     check(path, r"a\.jpg has 67,108,865 bytes; a file may have at most 64 MiB", read=True)
 
 

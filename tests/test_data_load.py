@@ -67,9 +67,9 @@ def test_changed_source_or_damaged_cache_is_packed_again(tmp_path, cache_dir, ca
         ("shape", {}, "dataset 'shape' is unknown; choose one of shapes, .* Did you mean 'shapes'"),
         ("shapes", {"num_classes": 17}, "num_classes is 17; shapes has 16"),
         ("shapes", {"num_classes": 10, "train_images": 5}, "train_images is 5 for 10 classes"),
-        ("shapes", {"num_classes": -1}, "num_classes is -1; it must be a whole number"),
-        ("shapes", {"val_images": 2.5}, "val_images is 2.5; it must be a whole number"),
-        ("shapes", {"size": 4}, "size is 4; it must be a whole number of at least 8"),
+        ("shapes", {"num_classes": -1}, "num_classes is -1; it must be an integer"),
+        ("shapes", {"val_images": 2.5}, "val_images is 2.5; it must be an integer"),
+        ("shapes", {"size": 4}, "size is 4; it must be an integer of at least 8"),
         ("folder", {"data_root": "/nowhere"}, "data_root '/nowhere' does not exist"),
     ],
 )

@@ -97,7 +97,7 @@ UNREADABLE = {
     "cut": (encoded(1)[:-200], "truncated"),
     "large": (png_header(10_000, 10_000), "100000000 pixels"),
     "huge": (png_header(60_000, 60_000), "3600000000 pixels"),
-    "strip": (png_header(1, 60_000_000), "1x60000000 pixels, a strip of more than 100 to 1"),
+    "strip": (png_header(1, 60_000_000), "1x60000000 pixels, an aspect ratio above 100"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "not an image in BMP, GIF"),
     "float": (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "mode F: save it with 8 bits"),
     "PGM": (b"P5\n64 64\n65535\n" + RAMP.astype(">u2").tobytes(), "mode I: save it with 8 bits"),
@@ -203,7 +203,7 @@ def test_another_source_or_format_is_stale(tmp_path, monkeypatch):
     small(tmp_path / "x")
     assert load(tmp_path / "x", "another") is None
     assert load(tmp_path / "x", "identity").name == "folder"
-    monkeypatch.setattr("xnnlib.data.pack.FORMAT", 1000)
+    monkeypatch.setattr("xnnlib.data.pack.PACK_VERSION", 1000)
     assert load(tmp_path / "x", "identity") is None
 
 

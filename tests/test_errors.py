@@ -28,13 +28,13 @@ class Example(BaseModel):
 @pytest.mark.parametrize(
     "values, line",
     [
-        ({"count": "many"}, "count is 'many'; it must be a whole number."),
+        ({"count": "many"}, "count is 'many'; it must be an integer."),
         ({"part": 2.0}, "part is 2.0; it must be below 2."),
         ({"part": float("inf")}, "part is inf; it must be a finite number."),
         ({"kind": "tow"}, "kind 'tow' is unknown; choose one of one, two. Did you mean 'two'?"),
         ({"names": "one"}, "names is 'one'; it must be a list."),
         ({"names": ["one", 2]}, "names.1 is 2; it must be text."),
-        ({"sizes": {"a": None}}, "sizes.a is None; it must be a whole number."),
+        ({"sizes": {"a": None}}, "sizes.a is None; it must be an integer."),
         ({"part": 0.0, "count": 0}, "count is 0; it must be at least 1."),
         ({"cuont": 1}, "parameter 'cuont' is unknown; choose one of count, part, kind, names, sizes. "
                        "Did you mean 'count'?"),

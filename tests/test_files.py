@@ -58,7 +58,7 @@ def test_second_process_is_refused_until_the_first_ends_even_by_kill(tmp_path):
     command = [sys.executable, "-c", LOCK_AND_WAIT, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "locked\n"
-        with pytest.raises(UserError, match=f"is in use by process {first.pid}, since"), locked(tmp_path):
+        with pytest.raises(UserError, match=f"is locked by process {first.pid}, since"), locked(tmp_path):
             pass
         first.kill()
         first.wait()

@@ -72,7 +72,7 @@ def test_claim_holds_and_fails_when_its_number_changes(name, numbers):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("- sentence: B is ahead.\n", "no mapping from"),
+        ("- sentence: B is ahead.\n", "not a mapping from"),
         ("a: {sentence: B is ahead., number: gain}\n", "a: it has no margin"),
         ("a: B is ahead.\n", "a: is 'B is ahead.'; it must be a mapping"),
         ("a: {sentence: B is ahead., at_least: 1}\n", "a: number is missing"),

@@ -11,9 +11,9 @@ from xnnlib.report.estimates import (
     difference,
     discordant_difference,
     estimate,
+    format_estimate,
+    format_setting,
     seed_difference,
-    setting_text,
-    text,
 )
 
 
@@ -94,10 +94,13 @@ def test_difference_by_image_has_mcnemars_interval():
     ],
 )
 def test_setting_is_shown_as_people_write_it(value, shown):
-    assert setting_text(value) == shown
+    assert format_setting(value) == shown
 
 
 def test_estimates_are_shown_with_their_digits():
-    assert text(Estimate(0.5), 1) == "0.5"
-    assert text(Estimate(-0.04), 1) == "0.0" and text(Estimate(-0.04), 1, signed=True) == "+0.0"
-    assert text(Estimate(-0.5, (-0.75, -0.25)), 2, signed=True) == "\N{MINUS SIGN}0.50 ± 0.25"
+    assert format_estimate(Estimate(0.5), 1) == "0.5"
+    assert (
+        format_estimate(Estimate(-0.04), 1) == "0.0"
+        and format_estimate(Estimate(-0.04), 1, signed=True) == "+0.0"
+    )
+    assert format_estimate(Estimate(-0.5, (-0.75, -0.25)), 2, signed=True) == "\N{MINUS SIGN}0.50 ± 0.25"

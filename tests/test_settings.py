@@ -34,7 +34,7 @@ def test_notebook_s_parameters_are_the_settings_with_their_defaults():
     "values, line",
     [
         ({"epoch": 3}, "parameter 'epoch' is unknown; .* Did you mean 'epochs'?"),
-        ({"epochs": "3"}, "epochs is '3'; it must be a whole number."),
+        ({"epochs": "3"}, "epochs is '3'; it must be an integer."),
         ({"epochs": 0}, "epochs is 0; it must be at least 1."),
         ({"width": 0.01}, "width is 0.01; it must be at least 0.05."),
         ({"hold_out": 1}, "hold_out is 1; it must be true or false."),

@@ -150,7 +150,7 @@ def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, kill
     session = int((project / ".snakemake/session").read_text())
     if killed == "snakemake":
         second = start(project, "quick", "")
-        assert f"in use by process {first.pid}" in second.communicate(timeout=120)[0]
+        assert f"locked by process {first.pid}" in second.communicate(timeout=120)[0]
         assert second.returncode == 2
         os.kill(session, signal.SIGKILL)
         assert first.wait(120) == 128 + signal.SIGKILL

@@ -12,16 +12,16 @@ def main(name: str) -> int:
     """Load what a run of the profile loads and tell it, in _build/<name>/data.txt too; 2 if it cannot be."""
     try:
         images = load_images(next(iter(load_profile(Path(), name).runs().values())))
-        told = (
+        summary = (
             f"{images.name}: {len(images.class_names)} classes\n"
             f"{len(images.train):,} training and {len(images.val):,} validation images\n"
             f"fingerprint: {images.fingerprint}\n"
         )
-        write_atomically(Path("_build", name, "data.txt"), lambda file: file.write(told.encode()))
+        write_atomically(Path("_build", name, "data.txt"), lambda file: file.write(summary.encode()))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(told, end="")
+    print(summary, end="")
     return 0
 
 

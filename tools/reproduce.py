@@ -48,7 +48,10 @@ def main(name: str, stale: str, *options: str) -> int:
 
 
 def prepare(profile: Profile, stale: str, dry: bool) -> None:
-    """Pack the data and put aside the runs to train again. Raises UserError if it must be asked which."""
+    """Pack the data and put aside the runs to train again.
+
+    Raises UserError if trained runs are stale and STALE does not say what to do.
+    """
     if set(profile.blocks) != set(BLOCKS):
         print("A book compares the three blocks: this profile has no book of its own, only runs.")
     found = statuses(profile)
@@ -95,17 +98,17 @@ def run(profile: Profile, options: list[str]) -> int:
     for left in logs.glob("*.progress"):
         left.unlink()
 
-    asked = []
+    received = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, lambda number, frame: asked.append(number))
+            signal.signal(number, lambda number, frame: received.append(number))
     # Its own lock outlives a kill and would have to be removed by hand. In a session of its own, Ctrl-C does
     # not reach it.
     command = [sys.executable, "-m", "snakemake", "--nolock", *command]
     process = subprocess.Popen(command, start_new_session=True)
     SESSION.write_text(str(process.pid))
     shown = time.monotonic()
-    while process.poll() is None and not asked:
+    while process.poll() is None and not received:
         with suppress(subprocess.TimeoutExpired):
             process.wait(1)
         renice_kernels(process.pid)
@@ -113,8 +116,8 @@ def run(profile: Profile, options: list[str]) -> int:
             show_progress(logs)
             shown = time.monotonic()
     end_session(process.pid)
-    status = 128 + asked[0] if asked else process.wait()
-    if asked or status < 0:
+    status = 128 + received[0] if received else process.wait()
+    if received or status < 0:
         print("\nstopped; the same command resumes", file=sys.stderr)
     return status if status >= 0 else 128 - status
 

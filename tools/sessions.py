@@ -56,7 +56,7 @@ def _members(session: int) -> list[psutil.Process]:
 
 def _is_alive(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
-        return process.status() != psutil.STATUS_ZOMBIE  # its parent does not look
+        return process.status() != psutil.STATUS_ZOMBIE  # which has ended, and waits for its parent
     return False
 
 

@@ -18,7 +18,7 @@ from xnnlib.records import Run, load_trained
 from xnnlib.spec import Recipe
 from xnnlib.training import predict
 
-# Where a Sigmoid hardly moves any more.
+# Outside these a Sigmoid is saturated.
 LOW, HIGH = 0.05, 0.95
 
 
@@ -82,7 +82,7 @@ def means_of(values: dict[str, Tensor]) -> dict[str, Tensor]:
 def of_another_image(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """What `observe` read, each image's taken from one other image, the same one in every module."""
     count = len(next(iter(values.values())))
-    # A random cycle: no image keeps its own.
+    # A random cyclic permutation: it has no fixed point.
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     source = torch.empty_like(order)
     source[order] = order.roll(1)
@@ -110,10 +110,10 @@ def predict_with(
 
 
 def fold(network: Network, routing: dict[str, Tensor]) -> Network:
-    """The network of block B that computes what `network` does when every image routes by `routing`.
+    """The ordinary network, block "se", that computes what `network` does when all images route by `routing`.
 
     `routing` maps each of its routings to weights (1, experts); each conditional convolution becomes an
-    ordinary one whose filter is their sum of the experts'. One without gates folds to block A. On the CPU,
+    ordinary one whose filter is their sum of the experts'. One without gates folds to "standard". On the CPU,
     in evaluation mode.
     """
     block = "se" if network.spec.gate == "se" else "standard"
@@ -158,7 +158,7 @@ def weight_statistics(values: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def expert_similarity(convolution: CondConv2d) -> float:
-    """The mean cosine similarity of the filters of two experts; 0 for a single one."""
+    """The mean pairwise cosine similarity of the experts' filters; 0 for a single one."""
     experts = nn.functional.normalize(convolution.weight.detach().double(), dim=1)
     similarity = experts @ experts.T
     count = len(experts)

@@ -55,7 +55,7 @@ def build(spec: BaselineSpec) -> nn.Module:
 
 
 class _Depthwise(nn.Conv2d):
-    """A library's fully grouped convolution, computed in the precision that the paper's own are."""
+    """A library's depthwise convolution, computed in the precision that the paper's own are."""
 
     def _conv_forward(self, x: Tensor, filters: Tensor, bias: Tensor | None) -> Tensor:
         convolve = partial(super()._conv_forward, bias=bias)

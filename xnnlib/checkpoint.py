@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from xnnlib.files import write_atomically
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint-previous.pt"
-_MARK = b"xnnlib checkpoint "
+_MAGIC = b"xnnlib checkpoint "
 
 
 @dataclass
 class EpochSums:
     """What an epoch has added up so far, over all ranks.
 
-    The tensors stay on the device: reading one waits for it. `finite` counts the steps before the first
-    one whose loss was not finite.
+    The tensors stay on the device: reading one synchronises with it. `finite` counts the steps before the
+    first one whose loss was not finite.
     """
 
     loss: Tensor
@@ -53,7 +53,7 @@ class EpochSums:
 class TrainingState:
     """Everything that changes while a run trains, as it stands between two steps.
 
-    Network, optimizer, random numbers, one row for each epoch so far, and the sums of the one under way.
+    Network, optimizer, RNG state, one row for each epoch so far, and the sums of the one under way.
     `clocks` are seconds: of whole epochs, of their training alone, and of the epoch under way.
     """
 
@@ -65,7 +65,7 @@ class TrainingState:
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """The epoch after the last row starts from here."""
+        """Reset the sums, and keep the RNG state from which the next epoch is drawn."""
         # An epoch's order and crops are drawn at its start: from the same state they come out the same.
         self.epoch_rng_state = self.generator.get_state()
         self.sums = EpochSums(*(torch.zeros((), device=self.device) for _ in range(3)))
@@ -87,7 +87,7 @@ class TrainingState:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.epoch_rng_state,
-            # Dropout and stochastic depth, which baselines have, draw from torch's own numbers.
+            # Dropout and stochastic depth, which baselines have, draw from torch's default generator.
             "torch_rng": torch.get_rng_state(),
             "rows": self.rows,
             "clocks": self.clocks,
@@ -95,7 +95,7 @@ class TrainingState:
         }
 
     def restore(self, state: dict) -> None:
-        """Stand where `state`, from `state_dict`, was taken."""
+        """Restore everything that `state_dict` gave."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
@@ -111,12 +111,12 @@ def save_checkpoint(run_dir: Path, state: dict) -> None:
     content = io.BytesIO()
     torch.save(state, content)
     content = content.getbuffer()
-    head = _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    header = _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n"
 
     def write(file):
-        file.write(head)
+        file.write(header)
         file.write(content)
-        # Last, when the new one is whole but for its name: whenever the process ends, a whole one is there.
+        # Last, when the new file only lacks its rename: at any moment one intact checkpoint is there.
         file.flush()
         if (run_dir / CHECKPOINT).exists():
             (run_dir / CHECKPOINT).replace(run_dir / PREVIOUS)
@@ -129,10 +129,10 @@ def load_checkpoint(run_dir: Path) -> dict | None:
     for name in (CHECKPOINT, PREVIOUS):
         path = run_dir / name
         try:
-            head, _, content = path.read_bytes().partition(b"\n")
+            header, _, content = path.read_bytes().partition(b"\n")
         except FileNotFoundError:
             continue
-        if head == _MARK + hashlib.sha256(content).hexdigest().encode():
+        if header == _MAGIC + hashlib.sha256(content).hexdigest().encode():
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         print(f"{path} is damaged; it is not used.", file=sys.stderr)
     return None
@@ -145,7 +145,7 @@ def remove_checkpoints(run_dir: Path) -> None:
 
 
 class DeferSignals:
-    """Defer SIGINT and SIGTERM to the end of the step: the first is remembered in `received`, a second ends.
+    """Defer SIGINT and SIGTERM to the end of the step: the first is remembered in `received`, no second one.
 
     Weights that half of a step has changed are no state to resume from. Outside the main thread, where
     Python lets nobody handle signals, nothing is deferred.

@@ -51,7 +51,7 @@ def _unknown(what: str, value: object, known: tuple[str, ...]) -> str:
 
 # What pydantic's kinds of error ask for, in the words of a message to a user.
 _WANTED = {
-    "int": "a whole number",
+    "int": "an integer",
     "float": "a number",
     "string": "text",
     "bool": "true or false",

@@ -1,4 +1,4 @@
-"""Files that are never half written, folders that one process locks, and where the project is."""
+"""Atomic writes, a lock for a folder, and paths relative to the project's root."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Work in `folder` alone. Raises UserError, naming the other process, if it is locked.
+    """Hold the lock of `folder`. Raises UserError, naming the other process, if it is locked.
 
     The system releases the lock when the process ends, however it ends; the file LOCK stays.
     """
@@ -69,7 +69,7 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         name = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"
         raise UserError(
-            f"{folder} is in use by {name}; wait for it, end it, or choose another folder."
+            f"{folder} is locked by {name}; wait for it, end it, or choose another folder."
         ) from None
     except OSError as error:
         raise UserError(

@@ -17,14 +17,14 @@ from xnnlib import runtime
 from xnnlib.spec import AnySpec, NetworkSpec, Stage
 
 
-def channel_means(x: Tensor) -> Tensor:
-    """The global average pool: (N, C, H, W) to (N, C)."""
+def global_average_pool(x: Tensor) -> Tensor:
+    """(N, C, H, W) to the channel means (N, C)."""
     # The gradient of a sum is a view, that of a mean a tensor as large as the input.
     return x.sum(dim=(2, 3)) / (x.shape[2] * x.shape[3])
 
 
-def convolve_each_channel(x: Tensor, filters: Tensor, stride: int) -> Tensor:
-    """Fully grouped convolution of (N, C, H, W) with (C, 1, F, F), zero padding of F // 2 and no bias."""
+def depthwise_conv2d(x: Tensor, filters: Tensor, stride: int) -> Tensor:
+    """Depthwise convolution of (N, C, H, W) with (C, 1, F, F), zero padding of F // 2 and no bias."""
     padding = filters.shape[-1] // 2
     convolve = partial(F.conv2d, stride=stride, padding=padding, groups=len(filters))
     return runtime.in_fast_precision(convolve, x, filters, stride)
@@ -34,7 +34,7 @@ def init_filter(weight: Tensor) -> None:
     """Initialise one (out_channels, in_channels / groups, F, F) filter in place, before a ReLU.
 
     Normal with variance 2 / fan-out (He et al., arXiv:1502.01852); a depthwise filter, which has one
-    input a channel, has a fan-out of F * F, as in EfficientNet's code. (torch's kaiming_normal_ takes
+    input per channel, has a fan-out of F * F, as in EfficientNet's code. (torch's kaiming_normal_ takes
     channels * F * F for it, as RegNet's code and torchvision's networks do; `depthwise_fan_out` "layer".)
     """
     out_channels, inputs_per_filter, size, _ = weight.shape
@@ -46,7 +46,7 @@ def init_filter(weight: Tensor) -> None:
 class Convolution(nn.Conv2d):
     """A convolution without bias that keeps H / stride x W / stride.
 
-    It is dense, or fully grouped (`depthwise`, in_channels = out_channels).
+    It is dense, or depthwise: one group a channel, in_channels = out_channels.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         depthwise = self.groups > 1
-        return convolve_each_channel(x, self.weight, self.stride[0]) if depthwise else super().forward(x)
+        return depthwise_conv2d(x, self.weight, self.stride[0]) if depthwise else super().forward(x)
 
 
 class SqueezeExcite(nn.Module):
@@ -81,12 +81,12 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = torch.sigmoid(self.expand(F.relu(self.reduce(channel_means(x)))))
+        gate = torch.sigmoid(self.expand(F.relu(self.reduce(global_average_pool(x)))))
         return x * gate[:, :, None, None]
 
 
 class Routing(nn.Linear):
-    """Channel means to one weight an expert: (N, channels, H, W) to (N, experts) in (0, 1) (paper, Figure 4).
+    """One weight per expert from channel means: (N, channels, H, W) to (N, experts) in (0, 1); Figure 4.
 
     r = sigmoid(V z / d), z the channel means, without bias. `kind` is one of ROUTINGS:
 
@@ -107,18 +107,18 @@ class Routing(nn.Linear):
         self.divisor = channels**0.5 if kind == "equalised" else 1.0
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.sigmoid(super().forward(channel_means(x) / self.divisor))
+        return torch.sigmoid(super().forward(global_average_pool(x) / self.divisor))
 
 
 class CondConv2d(nn.Module):
     """Conditional convolution: one filter per sample (Yang et al., arXiv:1904.04971; paper, Figure 4).
 
-    `Routing` gives one weight an expert from the convolution's own input; the sample's filter is the sum of
+    `Routing` gives one weight per expert from the convolution's own input; the sample's filter is the sum of
     the experts' filters, each times its weight. Maps (N, in_channels, H, W) to (N, out_channels, H / stride,
     W / stride) with zero padding of filter_size // 2 and no bias. With `routing` "shared" the layer has
     none of its own and is called with the weights (N, experts).
 
-    The filter is either fully grouped (`depthwise`, in_channels = out_channels) or dense with filter_size 1
+    The filter is either depthwise (in_channels = out_channels) or dense with filter_size 1
     and stride 1: the two kinds that the paper's block has. Raises ValueError on any other combination.
     """
 
@@ -146,8 +146,8 @@ class CondConv2d(nn.Module):
         for expert in self.weight.detach():
             init_filter(expert.view(self.filter_shape))
 
-    def forward(self, x: Tensor, routing: Tensor | None = None) -> Tensor:
-        filters = (self.routing(x) if routing is None else routing) @ self.weight
+    def forward(self, x: Tensor, routing_weights: Tensor | None = None) -> Tensor:
+        filters = (self.routing(x) if routing_weights is None else routing_weights) @ self.weight
         return self._depthwise(x, filters) if self.depthwise else self._dense(x, filters)
 
     def _dense(self, x: Tensor, filters: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class CondConv2d(nn.Module):
         # The samples become groups of one image, so that each channel of each sample has its filter.
         samples, channels, rows, columns = x.shape
         size = self.filter_shape[-1]
-        y = convolve_each_channel(
+        y = depthwise_conv2d(
             x.reshape(1, samples * channels, rows, columns),
             filters.reshape(samples * channels, 1, size, size),
             self.stride,
@@ -171,13 +171,13 @@ class ConvolutionNorm(nn.Sequential):
     """A convolution, batch norm over its `channels` outputs and, unless told otherwise, a ReLU."""
 
     def __init__(self, convolution: nn.Module, channels: int, relu: bool = True):
-        # Not in place: on a CPU torch's clamp in place is the slower one, by 6 % of A's and B's step.
+        # Not in place: on a CPU torch's clamp in place is the slower one, by 6 % of the step.
         super().__init__(convolution, nn.BatchNorm2d(channels), *([nn.ReLU()] if relu else []))
 
-    def forward(self, x: Tensor, routing: Tensor | None = None) -> Tensor:
-        """`routing` is for a conditional convolution that has none of its own."""
+    def forward(self, x: Tensor, routing_weights: Tensor | None = None) -> Tensor:
+        """`routing_weights` are for a conditional convolution that has no routing of its own."""
         convolution, *others = self
-        x = convolution(x) if routing is None else convolution(x, routing)
+        x = convolution(x) if routing_weights is None else convolution(x, routing_weights)
         for layer in others:
             x = layer(x)
         return x
@@ -188,8 +188,8 @@ class InvertedResidual(nn.Module):
 
     Maps (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride): 1x1 convolution to
     expansion * in_channels, depthwise convolution, the gate if there is one, 1x1 convolution. There is
-    no nonlinearity after the last convolution nor after the adder, which is present if and only if
-    in_channels = out_channels and stride = 1.
+    no nonlinearity after the last convolution nor after the residual connection, which is present if and
+    only if in_channels = out_channels and stride = 1.
 
     `convolution` makes the three convolutions; `gate`, called with a number of channels, makes the
     module between the depthwise convolution and the last one; `routing`, called with a number of
@@ -219,11 +219,11 @@ class InvertedResidual(nn.Module):
         self.project = ConvolutionNorm(convolution(channels, out_channels), out_channels, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        routing = None if self.routing is None else self.routing(x)
-        y = self.depthwise(self.expand(x, routing), routing)
+        weights = None if self.routing is None else self.routing(x)  # that its convolutions share
+        y = self.depthwise(self.expand(x, weights), weights)
         if self.gate is not None:
             y = self.gate(y)
-        y = self.project(y, routing)
+        y = self.project(y, weights)
         return x + y if self.identity else y
 
 
@@ -251,7 +251,7 @@ class Network(nn.Module):
 
 
 def build(spec: AnySpec) -> nn.Module:
-    """The network of a specification, initialised from torch's random numbers."""
+    """The network of a specification, initialised from torch's default generator."""
     if isinstance(spec, NetworkSpec):
         return Network.of(spec)
     from xnnlib import baselines  # whose libraries take seconds, which the paper's networks need not wait
@@ -260,15 +260,15 @@ def build(spec: AnySpec) -> nn.Module:
 
 
 def untrained(spec: AnySpec) -> nn.Module:
-    """The network of a specification, to walk and to count; the caller's random numbers stay as they were."""
+    """The network of a specification in evaluation mode, to count and to trace; the RNG state stays."""
     with torch.random.fork_rng(devices=[]):
         return build(spec).eval()
 
 
 def memory_format(block: str) -> torch.memory_format:
     """The memory format of the activations that is faster for the block."""
-    # Measured on two cores: channels_last takes a quarter off A's and B's step; C's products and its
-    # one-group-a-channel convolutions would copy every activation to rows first.
+    # Measured on two cores: channels_last takes a quarter off the step of standard and se. The batched
+    # products and depthwise convolutions of se_cond need contiguous activations, and would copy each one.
     return torch.contiguous_format if block == "se_cond" else torch.channels_last
 
 

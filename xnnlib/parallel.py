@@ -45,7 +45,7 @@ def is_main() -> bool:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the other processes, where torchrun started this one; leave them at the end."""
+    """torch.distributed's process group, where torchrun started this process; destroyed at the end."""
     if not dist.is_torchelastic_launched():
         yield
         return
@@ -68,19 +68,19 @@ def process_group() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def say(line: str) -> None:
+def print0(line: str) -> None:
     """Print a line above the progress bar, on rank 0."""
     if is_main():
         tqdm.write(line, file=sys.stdout)
 
 
 def barrier() -> None:
-    """Wait until every process has come here."""
+    """Wait until every process has reached the barrier."""
     if dist.is_initialized():
         dist.barrier()
 
 
-def main_first(work: Callable[[], Result]) -> Result:
+def main_process_first(work: Callable[[], Result]) -> Result:
     """Do `work` on rank 0, then on the others, which find what the first has left on disk."""
     if not is_main():
         barrier()

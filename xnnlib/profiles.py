@@ -29,7 +29,7 @@ def _folder(name: str) -> str:
 
 def _distinct(values: list) -> list:
     if not values or len(set(values)) < len(values):
-        raise ValueError("a list of at least one, and none twice")
+        raise ValueError("a list of at least one, without duplicates")
     return values
 
 
@@ -109,14 +109,15 @@ def load_profiles(root: Path = Path()) -> dict[str, Profile]:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML that has no name twice: of two entries with one name, plain YAML forgets the first."""
+    """A SafeLoader that refuses duplicate keys, of which PyYAML silently keeps the last."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key, _ in node.value:
             name = self.construct_object(key, deep=True)
             if not isinstance(name, Hashable) or name in seen:
-                raise yaml.MarkedYAMLError(problem=f"{name!r} stands here twice", problem_mark=key.start_mark)
+                problem = f"{name!r} is a duplicate or unhashable key"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
 
@@ -134,5 +135,5 @@ def _read(root: Path, file: str) -> dict:
         line = f"line {mark.line + 1}: " if mark else ""
         raise UserError(f"{file}: {line}{problem}; correct the YAML.") from None
     if not isinstance(values, dict):
-        raise UserError(f"{file}: it is no list of `name: value`; see profiles/quick.yaml for one.")
+        raise UserError(f"{file}: it is not a mapping of name: value; see profiles/quick.yaml for one.")
     return values

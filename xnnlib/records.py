@@ -35,7 +35,7 @@ from xnnlib.errors import Diverged, UserError, explain
 from xnnlib.files import write_atomically, write_json
 from xnnlib.model import build, memory_format
 from xnnlib.settings import Line
-from xnnlib.spec import BLOCKS, SIZES, AnySpec, NonNegativeInt, PositiveInt, Recipe, of_today, spec_of
+from xnnlib.spec import BLOCKS, SIZES, AnySpec, NonNegativeInt, PositiveInt, Recipe, spec_of, upgrade_record
 
 RECORD, EPOCHS, WEIGHTS = "record.json", "epochs.csv", "weights.safetensors"
 
@@ -193,8 +193,8 @@ def load_run(run_dir: str | os.PathLike) -> Run:
     try:
         record = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
         if not isinstance(record, dict):
-            raise ValueError(f"{RECORD} is no mapping of name: value")
-        record = of_today(record)
+            raise ValueError(f"{RECORD} is not a mapping of name: value")
+        record = upgrade_record(record)
         complete = record.get("complete") is True
         (CompleteRecord if complete else Record).model_validate(record)
         epochs = _read_epochs(run_dir / EPOCHS)
@@ -285,7 +285,7 @@ def identity(
     return record
 
 
-def finished_run(run_dir: Path, wanted: dict) -> Run | None:
+def complete_run(run_dir: Path, wanted: dict) -> Run | None:
     """The complete run in the folder, None if there is none.
 
     Raises UserError if it is another run, Diverged if it is one that has diverged.

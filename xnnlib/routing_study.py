@@ -28,16 +28,16 @@ def conditioning(run: Run, dataset: Dataset, device: torch.device) -> dict:
     convolution that they are for, a mean over blocks. Raises UserError if weights are missing.
     """
     found = analyse({run.record["block"]: run}, dataset, device)
-    spread: dict[str, list[float]] = {}
+    sd: dict[str, list[float]] = {}
     for module in found["modules"]:
         if module["part"] != "gate":
-            spread.setdefault(module["part"], []).append(module["sd"])
+            sd.setdefault(module["part"], []).append(module["sd"])
     replaced = found["without"].get(run.record["block"], {})
     return {
         "weights": sha256(run.path / WEIGHTS),
         "images": found["images"],
         "top1": found["top1"][run.record["block"]],
-        "sd": {part: mean(values) for part, values in spread.items()},
+        "sd": {part: mean(values) for part, values in sd.items()},
         "without": {name: pair for name, pair in replaced.items() if name.startswith("routing")},
         **outliers(run, dataset, device),
     }
@@ -49,12 +49,12 @@ def outliers(run: Run, dataset: Dataset, device: torch.device) -> dict:
     `scale` is as that of `first_epoch`, of the last block, over all validation images; None where it is not
     finite.
     """
-    network, sizes = load_trained(run, device), []
+    network, rms = load_trained(run, device), []
     *_, last_block = (module for module in network.modules() if isinstance(module, InvertedResidual))
-    last_block.register_forward_hook(lambda module, inputs, output: sizes.append(_size(output)))
+    last_block.register_forward_hook(lambda module, inputs, output: rms.append(_rms(output)))
     logits = predict(network, dataset.val, run.recipe, device).cpu()
     losses = F.cross_entropy(logits, dataset.val.labels, reduction="none")
-    scale = _imbalance(torch.cat(sizes))
+    scale = _imbalance(torch.cat(rms))
     return {
         "outliers": int((losses > OUTLIER).sum()),
         "median_loss": losses.median().item(),
@@ -62,14 +62,14 @@ def outliers(run: Run, dataset: Dataset, device: torch.device) -> dict:
     }
 
 
-def _size(output: Tensor) -> Tensor:
+def _rms(output: Tensor) -> Tensor:
     """The root mean square of each image's (C, H, W)."""
     return output.detach().float().square().mean(dim=(1, 2, 3)).sqrt()
 
 
-def _imbalance(sizes: Tensor) -> float:
+def _imbalance(rms: Tensor) -> float:
     """How many times larger the largest is than the median one."""
-    return (sizes.max() / sizes.median()).item()
+    return (rms.max() / rms.median()).item()
 
 
 def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, list]:
@@ -91,7 +91,7 @@ def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> d
         seen["routing"].append(output.detach().float().std(dim=0).mean().item())
 
     def note_scale(module, inputs, output: Tensor) -> None:
-        seen["scale"].append(_imbalance(_size(output)))
+        seen["scale"].append(_imbalance(_rms(output)))
 
     def note_logits(module, inputs, output: Tensor) -> None:
         steps["logits"].append(output.detach().float().std().item())

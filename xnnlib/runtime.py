@@ -35,7 +35,7 @@ def pick_device() -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 faster than in float32."""
     if device.type == "cuda":
-        # From Ampere on: Turing and Volta (T4, V100) only imitate it.
+        # From Ampere on: Turing and Volta (T4, V100) only emulate it.
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)  # the oldest torch allowed may not have it
     return bool(capabilities().get("avx512_bf16"))
@@ -47,7 +47,7 @@ def recipe_on(device: torch.device, recipe: Recipe) -> Recipe:
 
 
 def in_fast_precision(convolve: Callable, x: Tensor, filters: Tensor, stride: int) -> Tensor:
-    """`convolve(x, filters)`, fully grouped, in float32 where under autocast bfloat16 would be slower."""
+    """`convolve(x, filters)`, depthwise, in float32 where under autocast bfloat16 would be slower."""
     autocast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     if not autocast or (filters.shape[-1], stride) == (3, 1):
         return convolve(x, filters)
@@ -73,7 +73,7 @@ def compiled(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[
     """The network to train with, and the seconds that compiling it took.
 
     On one GPU it shares its weights with `network`, and where it cannot be compiled it is `network`, which
-    is said. Elsewhere it is `network`: compiling for two processor cores took minutes and gained a twentieth.
+    is said. Elsewhere it is `network`: compiling for two processor cores took minutes and gained 5 %.
     """
     if device.type != "cuda" or torch.distributed.is_initialized():
         return network, 0.0
@@ -94,7 +94,7 @@ def compile_network(network: nn.Module, recipe: Recipe, device: torch.device) ->
     statistics = [buffer.clone() for buffer in network.buffers()]
     images = torch.zeros(recipe.batch_size, 3, recipe.crop, recipe.crop, device=device)
     try:
-        # Compiling waits for the first batch, and its backward pass for the first gradient.
+        # torch.compile is lazy: forward is compiled at the first batch, backward at the first gradient.
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             logits = fast(images.contiguous(memory_format=torch.channels_last))
         logits.float().sum().backward()

@@ -53,13 +53,13 @@ def _mapping(value: object) -> object:
 
 Line = Annotated[str, AfterValidator(_one_line)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Count = Annotated[int, Field(ge=1, lt=2**31)]
-Images = Annotated[int, Field(ge=0, lt=2**31)]
+PositiveInt32 = Annotated[int, Field(ge=1, lt=2**31)]
+NonNegativeInt32 = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 @one_line_errors
 class Settings(BaseModel):
-    """One training run as it was asked for. Raises UserError on a value that cannot be.
+    """One training run as it was asked for. Raises UserError on an invalid value.
 
     The defaults train for seconds on the embedded shapes; a profile names its own.
     """
@@ -74,25 +74,25 @@ class Settings(BaseModel):
     recipe_changes: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(
         {}, description="hyper-parameters that differ from the recipe's, such as {label_smoothing: 0.1}"
     )
-    epochs: Count = Field(2, description="how many")
-    batch_size: Count = Field(20, description="images a step, over all ranks")
-    crop: Count = Field(28, description="rows and columns that the network sees")
+    epochs: PositiveInt32 = Field(2, description="how many")
+    batch_size: PositiveInt32 = Field(20, description="images a step, over all ranks")
+    crop: PositiveInt32 = Field(28, description="rows and columns that the network sees")
     dataset: Literal[DATASETS] = Field("shapes", description=f"one of {', '.join(DATASETS)}")
     data_root: str = Field("", description="the data's archive or folder")
     num_classes: Annotated[int, Field(ge=2, lt=2**31)] = Field(4, description="the first in sorted order")
-    train_images: Images = Field(80, description="of all classes together; 0 takes every one")
-    val_images: Images = Field(40, description="of all classes together; 0 takes every one")
+    train_images: NonNegativeInt32 = Field(80, description="of all classes together; 0 takes every one")
+    val_images: NonNegativeInt32 = Field(40, description="of all classes together; 0 takes every one")
     hold_out: Flag = Field(False, description="validate on a tenth of the training images")
-    reduction: Count = Field(4, description="R, of squeeze-and-excite")
-    experts: Count = Field(4, description="M, of conditional convolution")
+    reduction: PositiveInt32 = Field(4, description="R, of squeeze-and-excite")
+    experts: PositiveInt32 = Field(4, description="M, of conditional convolution")
     routing: Literal[ROUTINGS] = Field("equalised", description=f"one of {', '.join(ROUTINGS)}")
-    conditional_from: Count = Field(1, description="the first level whose convolutions are conditional")
+    conditional_from: PositiveInt32 = Field(1, description="the first level of conditional convolutions")
     gate: Literal[GATES] = Field("se", description="none: conditional convolution without squeeze-and-excite")
-    filter_size: Count = Field(3, description="F, of the depthwise filters")
+    filter_size: PositiveInt32 = Field(3, description="F, of the depthwise filters")
     depthwise_fan_out: Literal[FAN_OUTS] = Field(
         "channel", description="of the initial depthwise filters: F * F of the channel, or of the whole layer"
     )
-    expansion: Count = Field(4, description="Ne / Ni")
+    expansion: PositiveInt32 = Field(4, description="Ne / Ni")
     width: Annotated[float, Field(ge=0.05)] = Field(1.0, description="multiplies every stage's channels")
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
         CHECKPOINT_SECONDS, description="between two checkpoints inside an epoch"
@@ -129,7 +129,7 @@ class Settings(BaseModel):
         return baselines.find(self.model, self.num_classes)
 
     def recorded(self) -> dict:
-        """Every setting, defaults included, but for places."""
+        """Every setting, defaults included, except the paths data_root and run_dir."""
         return self.model_dump(exclude={"data_root", "run_dir"})
 
 
@@ -139,7 +139,10 @@ NAMES = tuple(Settings.model_fields)
 
 
 def from_mapping(values: Mapping, where: str) -> Settings:
-    """Settings from a profile's values. Raises UserError, which begins with `where`, on what cannot be."""
+    """Settings from a profile's values.
+
+    Raises UserError, which begins with `where`, on an unknown name or an invalid value.
+    """
     try:
         return Settings(**{str(name): value for name, value in values.items()})
     except UserError as error:
@@ -149,7 +152,7 @@ def from_mapping(values: Mapping, where: str) -> Settings:
 def from_notebook(variables: Mapping) -> Settings:
     """Settings from the variables of a notebook, right after its parameters cell.
 
-    Raises UserError on a parameter that papermill was given and that is none: papermill itself only warns.
+    Raises UserError on an unknown parameter given to papermill, of which papermill itself only warns.
     """
     refuse_unknown(variables, NAMES)
     return Settings(**{name: variables[name] for name in NAMES})
@@ -175,17 +178,17 @@ def require_text(variables: Mapping, *names: str) -> None:
 
 
 def from_arguments(arguments: list[str] | None, program: str, description: str) -> Settings:
-    """Settings from a command line. Raises UserError on an option that there is not."""
+    """Settings from a command line. Raises UserError on an unknown option."""
     parser = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
     for name, parameter in Settings.model_fields.items():
-        default, option, said = parameter.default, _option(name), parameter.description
+        default, option, help_text = parameter.default, _option(name), parameter.description
         if isinstance(default, bool):
-            parser.add_argument(option, action="store_true", help=said)
+            parser.add_argument(option, action="store_true", help=help_text)
             continue
-        said += "" if default in ("", {}) else f" (default: {default})"
+        help_text += "" if default in ("", {}) else f" (default: {default})"
         kind = str if isinstance(default, dict) else type(default)
         shape = {"type": kind, "metavar": kind.__name__.upper()}
-        parser.add_argument(option, default=default, help=said, required=name == "run_dir", **shape)
+        parser.add_argument(option, default=default, help=help_text, required=name == "run_dir", **shape)
     given, unknown = parser.parse_known_args(arguments)
     for option in unknown:
         choose("option", option.split("=")[0], map(_option, NAMES))

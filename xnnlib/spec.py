@@ -80,12 +80,12 @@ GATES = ("se", "none")
 # What counts as the fan-out of a depthwise filter that is initialised (xnnlib.model.init_filter).
 FAN_OUTS = ("channel", "layer")
 
-# Strict: "3", 3.0 and True are no whole number, and neither NaN nor infinity is a number.
+# Strict: "3", 3.0 and True are not integers, and neither NaN nor infinity is a number.
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
 PositiveInt = Annotated[int, Field(ge=1, lt=2**63)]
 LearningRate = Annotated[float, Field(ge=0, le=100)]
-Share = Annotated[float, Field(ge=0, le=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
 
 
 def _odd(size: int) -> int:
@@ -105,7 +105,7 @@ class NetworkSpec:
     `width` multiplies every stage's channels, rounded to a multiple of 4 (paper, section 6). `routing`,
     `conditional_from` and `gate` matter to block "se_cond" alone: how it routes, the first level whose
     convolutions are conditional, and whether its blocks have squeeze-and-excite. `depthwise_fan_out` is that
-    of the initial depthwise filters. Raises UserError on a value that cannot be.
+    of the initial depthwise filters. Raises UserError on an invalid value.
     """
 
     block: Literal[BLOCKS] = "standard"
@@ -179,7 +179,7 @@ AnySpec = NetworkSpec | BaselineSpec
 
 
 def spec_of(block: str, sizes: dict) -> AnySpec:
-    """The specification of a record's block and network. Raises UserError on sizes that cannot be."""
+    """The specification of a record's block and network. Raises UserError on invalid sizes."""
     if "model" not in sizes:
         return NetworkSpec(block, **sizes)
     try:
@@ -191,7 +191,7 @@ def spec_of(block: str, sizes: dict) -> AnySpec:
 @one_line_errors
 @validated_dataclass(frozen=True, config=_STRICT)
 class Recipe:
-    """A training routine: every hyper-parameter of Table 2. Raises UserError on a value that cannot be.
+    """A training routine: every hyper-parameter of Table 2. Raises UserError on an invalid value.
 
     Learning rates are for the batch size given here; `learning_rate_set` says whether they change per "step"
     or per "epoch". `weight_decay_on` is "all" parameters or "filters", which leaves out biases and batch
@@ -209,10 +209,10 @@ class Recipe:
     peak_learning_rate: LearningRate = 0.1
     final_learning_rate: LearningRate = 0.0001
     learning_rate_set: Literal["step", "epoch"] = "step"
-    momentum: Share = 0.9
-    weight_decay: Share = 5e-5
+    momentum: UnitInterval = 0.9
+    weight_decay: UnitInterval = 5e-5
     weight_decay_on: Literal["all", "filters"] = "all"
-    label_smoothing: Share = 0.0
+    label_smoothing: UnitInterval = 0.0
     smallest_crop: Annotated[float, Field(ge=0.001, le=1)] = 0.08
     routing_learning_rate: LearningRate = 1.0
     resize: PositiveInt = 64
@@ -224,7 +224,7 @@ class Recipe:
 
         Learning rates follow the batch size linearly (Goyal et al., arXiv:1706.02677); the warm-up
         keeps its share of the epochs, so that a short run sees the same curve, shortened; the images
-        keep their ratio to the crop. Raises UserError on a size that cannot be.
+        keep their ratio to the crop. Raises UserError on an invalid size.
         """
         rates = [f"{when}_learning_rate" for when in ("start", "peak", "final")]
         scaled = {name: getattr(self, name) * (batch_size / self.batch_size) for name in rates}
@@ -261,7 +261,7 @@ def recipe_for(name: str, block: str) -> Recipe:
 
 # Hyper-parameters that came after the first records, with what every run had until then; and those that are
 # gone, which no run of this code could repeat with another value.
-_BEFORE = {
+_ADDED = {
     "recipe": {
         "weight_decay_on": "all",
         "label_smoothing": 0.0,
@@ -278,14 +278,14 @@ _BEFORE = {
         "depthwise_fan_out": "channel",
     },
 }
-_GONE = {"averaging_decay": 0.0, "batch_norm": "synchronised"}
+_REMOVED = {"averaging_decay": 0.0, "batch_norm": "synchronised"}
 
 
-def of_today(record: dict) -> dict:
-    """The record with today's hyper-parameters: newer ones as they were then, without those that are gone."""
-    for name, before in _BEFORE.items():
+def upgrade_record(record: dict) -> dict:
+    """A record of older code with today's hyper-parameters: the added ones as they were, no removed one."""
+    for name, before in _ADDED.items():
         written = record.get(name)
         if isinstance(written, dict) and "model" not in written:
-            kept = {key: value for key, value in written.items() if _GONE.get(key, ...) != value}
+            kept = {key: value for key, value in written.items() if _REMOVED.get(key, ...) != value}
             record = record | {name: before | kept}
     return record

@@ -24,7 +24,7 @@ from xnnlib.errors import Diverged, Interrupted, UserError
 from xnnlib.files import locked, project_path
 from xnnlib.model import Routing, build, memory_format
 from xnnlib.settings import CHECKPOINT_SECONDS, Settings, from_arguments
-from xnnlib.spec import AnySpec, Recipe, of_today
+from xnnlib.spec import AnySpec, Recipe, upgrade_record
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
@@ -45,7 +45,10 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """Stochastic gradient descent with Nesterov momentum; weight decay where the recipe wants it."""
+    """Stochastic gradient descent with Nesterov momentum; weight decay where the recipe wants it.
+
+    A group's `rate` is a factor on the learning rate.
+    """
     routing = {m.weight for m in network.modules() if isinstance(m, Routing) and m.weight.requires_grad}
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for weight in (weight for weight in network.parameters() if weight.requires_grad):
@@ -63,7 +66,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
 
 def logits_of(network: nn.Module, images: Tensor, recipe: Recipe, device: torch.device) -> Tensor:
-    """The network's logits in float32, computed in the recipe's precision."""
+    """The network's logits (N, num_classes), float32, computed in the recipe's precision."""
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         logits = network(images)
     return logits.float()
@@ -77,7 +80,10 @@ def train_step(
     recipe: Recipe,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """One step of gradient descent; the batch's mean loss, and logits (N, num_classes), both detached."""
+    """One step of gradient descent on images (N, 3, H, W), float32, and labels (N,), int64.
+
+    Returns the batch's mean loss in nats and logits (N, num_classes), both detached.
+    """
     logits = logits_of(network, images, recipe, device)
     loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
     optimizer.zero_grad(set_to_none=True)
@@ -86,14 +92,14 @@ def train_step(
     return loss.detach(), logits.detach()
 
 
-def steps_of(split: Split, recipe: Recipe) -> int:
+def steps_per_epoch(split: Split, recipe: Recipe) -> int:
     """The steps of an epoch: the last incomplete batch is left out unless it is the only one."""
     return max(1, len(split) // recipe.batch_size)
 
 
-def images_of(split: Split, recipe: Recipe) -> int:
+def images_per_epoch(split: Split, recipe: Recipe) -> int:
     """The images that an epoch trains on."""
-    return steps_of(split, recipe) * min(recipe.batch_size, len(split))
+    return steps_per_epoch(split, recipe) * min(recipe.batch_size, len(split))
 
 
 def train_epoch(
@@ -104,17 +110,17 @@ def train_epoch(
     device: torch.device,
     on_step: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train for the epoch that `state` stands in, or what is left of it; call `on_step` after each step."""
+    """Train the current epoch of `state` from step `state.sums.steps` on; call `on_step` after each step."""
     network.train()
-    sums, steps, epoch = state.sums, steps_of(split, recipe), len(state.rows)
+    sums, steps, epoch = state.sums, steps_per_epoch(split, recipe), len(state.rows)
     budget = (recipe.batch_size, recipe.crop, state.generator, device, recipe.smallest_crop)
     batches = train_batches(split, *budget, first_batch=sums.steps, **parallel.shard())
     for images, labels in batches:
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch + sums.steps / steps) * group["rate"]
         loss, logits = train_step(network, images, labels, state.optimizer, recipe, device)
-        hits = (logits.argmax(1) == labels).sum()
-        added = parallel.all_reduce_sum(torch.stack([loss * len(labels), hits]))
+        correct = (logits.argmax(1) == labels).sum()
+        added = parallel.all_reduce_sum(torch.stack([loss * len(labels), correct]))
         sums.loss += added[0]
         sums.correct += added[1]
         # A sum that has once ceased to be finite stays so: the count stops at the first such step.
@@ -134,7 +140,7 @@ def predict(network: nn.Module, split: Split, recipe: Recipe, device: torch.devi
 
 @torch.no_grad()
 def evaluate(network: nn.Module, split: Split, recipe: Recipe, device: torch.device) -> tuple[float, float]:
-    """Mean cross entropy and top-1 in percent over the split; each rank takes its part."""
+    """Mean cross entropy in nats and top-1 in percent over the split; each rank takes its part."""
     network.eval()
     sums = torch.zeros(2, device=device)
     budget = (recipe.batch_size, recipe.crop, recipe.resize, device)
@@ -165,8 +171,9 @@ def fit(
     checkpoint, to the same result: there is one every `checkpoint_seconds` and after each epoch.
     `parameters` goes into the record as it is; `on_epoch` is called with the run so far. Raises UserError
     before any work if the record could not hold a value, the network's classes are not as many as the data's,
-    or the folder holds another run or is locked; later if a file cannot be written or the loss ceases to be
-    finite. Raises Interrupted, a KeyboardInterrupt, after Ctrl-C or SIGTERM.
+    or the folder holds another run or is locked; later if a file cannot be written, and Diverged, a
+    UserError, if the loss ceases to be finite. Raises Interrupted, a KeyboardInterrupt, after Ctrl-C or
+    SIGTERM.
     """
     if spec.num_classes != len(dataset.class_names):
         raise UserError(
@@ -176,16 +183,16 @@ def fit(
     device = device or runtime.pick_device()
     recipe = runtime.recipe_on(device, recipe)
     record = records.identity(spec, recipe, dataset, seed, profile, parameters or {})
-    finished = records.finished_run(run_dir, record)
-    if not finished:
+    complete = records.complete_run(run_dir, record)
+    if not complete:
         with locked(run_dir) if parallel.is_main() else nullcontext():
             # Once more: the process that held the lock before may just have finished.
-            finished = records.finished_run(run_dir, record)
-            if not finished:
+            complete = records.complete_run(run_dir, record)
+            if not complete:
                 trainer = Trainer(spec, dataset, recipe, run_dir, record, device, checkpoint_seconds)
                 return trainer.train(on_epoch)
-    parallel.say(f"{spec.name}, seed {seed}: already complete, not trained again.")
-    return finished
+    parallel.print0(f"{spec.name}, seed {seed}: already complete, not trained again.")
+    return complete
 
 
 class Trainer:
@@ -225,17 +232,17 @@ class Trainer:
         saved = checkpoint.load_checkpoint(self.run_dir)
         if not saved:
             return record | here | {"started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
-        begun = of_today(saved["record"])
+        begun = upgrade_record(saved["record"])
         records.require_same_run(self.run_dir, begun, record)
         self.state.restore(saved["state"])
         self.saved_place = self.state.place
-        parallel.say(f"{self.name}, seed {record['seed']}: resuming from {self.state.where}.")
+        parallel.print0(f"{self.name}, seed {record['seed']}: resuming from {self.state.where}.")
         return records.resumed(begun, here, self.state.place)
 
     def train(self, on_epoch: Callable[[records.Run], None]) -> records.Run:
         """Train to the end and write the record."""
         recipe, state = self.recipe, self.state
-        steps = steps_of(self.train_split, recipe)
+        steps = steps_per_epoch(self.train_split, recipe)
         done = len(state.rows) * steps + state.sums.steps
         quiet = not parallel.is_main()
         bar = tqdm(total=recipe.epochs * steps, initial=done, unit="step", mininterval=1.0, disable=quiet)
@@ -246,7 +253,7 @@ class Trainer:
                     self._epoch(epoch, bar, signals)
                     on_epoch(records.Run(self.run_dir, self.record, records.columns(state.rows)))
             except RuntimeError:
-                # Rank 0 has saved and gone: the others, asked to stop as well, lose their connection to it.
+                # Rank 0 has saved and exited: the others, signalled as well, fail on the lost connection.
                 if signals.received and not parallel.is_main():
                     raise Interrupted("rank 0 has stopped.", signals.received) from None
                 raise
@@ -260,7 +267,7 @@ class Trainer:
             bar.update()
             if not parallel.is_main():
                 return
-            if self.device.type == "cpu":  # reading a number from a GPU would wait for it
+            if self.device.type == "cpu":  # reading a number synchronises with a GPU
                 numbers = f"loss {state.sums.mean_loss():.3f}, top-1 {state.sums.top1():.1f} %"
                 bar.set_postfix_str(numbers, refresh=False)
             if signals.received or time.monotonic() - self.saved_at >= self.checkpoint_seconds:
@@ -292,8 +299,8 @@ class Trainer:
                 "seconds": round(seconds, 3),
             }
         )
-        row, speed = state.rows[-1], images_of(self.train_split, recipe) / (trained - start)
-        parallel.say(
+        row, speed = state.rows[-1], images_per_epoch(self.train_split, recipe) / (trained - start)
+        parallel.print0(
             f"epoch {epoch:3d}/{recipe.epochs}  learning rate {row['learning_rate']:.5f}"
             f"  train loss {row['train_loss']:.3f} top-1 {row['train_top1']:5.2f} %"
             f"  val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} %"
@@ -305,7 +312,7 @@ class Trainer:
             self._save()
 
     def _save(self) -> None:
-        """Write a checkpoint of a state that is worth one."""
+        """Write a checkpoint; raises Diverged instead if a loss was not finite."""
         self._require_finite()
         checkpoint.save_checkpoint(self.run_dir, {"record": self.record, "state": self.state.state_dict()})
         self.saved_at, self.saved_place = time.monotonic(), self.state.place
@@ -315,7 +322,7 @@ class Trainer:
         step = self.state.sums.first_not_finite()
         if step is None and math.isfinite(val_loss):
             return
-        steps = steps_of(self.train_split, self.recipe)
+        steps = steps_per_epoch(self.train_split, self.recipe)
         step = steps - 1 if step is None else step
         self.record["diverged"] = {
             "epoch": self.state.place["epoch"],
@@ -332,7 +339,7 @@ class Trainer:
     def _finish(self) -> records.Run:
         rows, clocks = self.state.rows, self.state.clocks
         best = max(rows, key=lambda row: row["val_top1"])
-        speed = self.recipe.epochs * images_of(self.train_split, self.recipe) / clocks["training"]
+        speed = self.recipe.epochs * images_per_epoch(self.train_split, self.recipe) / clocks["training"]
         self.record |= {
             "epochs": self.recipe.epochs,
             "last": {"epoch": rows[-1]["epoch"], "top1": rows[-1]["val_top1"], "loss": rows[-1]["val_loss"]},
@@ -358,7 +365,7 @@ def train(
     """Train what the settings say; `dataset` if it is loaded already. Raises as `fit` does."""
     return fit(
         settings.network,
-        dataset or parallel.main_first(lambda: load_images(settings)),
+        dataset or parallel.main_process_first(lambda: load_images(settings)),
         settings.routine,
         settings.run_dir,
         settings.seed,
@@ -375,7 +382,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = from_arguments(arguments, "python -m xnnlib.training", __doc__.splitlines()[0])
         with parallel.process_group():
             result = train(settings).record["last"]
-            parallel.say(f"{settings.run_dir}: top-1 {result['top1']:.2f} % after epoch {result['epoch']}")
+            parallel.print0(f"{settings.run_dir}: top-1 {result['top1']:.2f} % after epoch {result['epoch']}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

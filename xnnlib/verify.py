@@ -22,10 +22,10 @@ from xnnlib.training import evaluate
 
 CHECKSUMS = "SHA256SUMS"  # one line a file, `<SHA-256>  <name>`, as `sha256sum -c` reads it
 
-# What may be between the record and an evaluation of the shipped weights, which are stored in half precision
+# Tolerances between the record and an evaluation of the shipped weights, which are stored in half precision
 # and which another device rounds differently. Rounding trained weights at random to that precision moved the
 # loss by 0.0007 to 0.0017 and two or three images (standard deviations, on 500 and on 5,000 images).
-LOSS, POINTS, IMAGES = 0.01, 0.5, 8
+LOSS_TOLERANCE, TOP1_TOLERANCE, IMAGES_TOLERANCE = 0.01, 0.5, 8
 NO_WEIGHTS = "files ok; no weights are shipped"
 
 
@@ -69,10 +69,10 @@ def check_run(run: Run, dataset: Dataset) -> tuple[str, str, str]:
 def judge(last: dict, loss: float, top1: float, images: int) -> str:
     """The verdict on what was evaluated against the record's `last` epoch."""
     allowed = {
-        "points of top-1": (abs(top1 - last["top1"]), max(POINTS, 100 * IMAGES / images)),
-        "of the loss": (abs(loss - last["loss"]), LOSS),
+        "points of top-1": (abs(top1 - last["top1"]), max(TOP1_TOLERANCE, 100 * IMAGES_TOLERANCE / images)),
+        "of the loss": (abs(loss - last["loss"]), LOSS_TOLERANCE),
     }
-    # Written so that a loss that is no number is off as well.
+    # Written so that a NaN loss is off as well.
     off = {what: pair for what, pair in allowed.items() if not pair[0] <= pair[1] + 1e-6}
     found = [f"{by:.4g} {what} off, {most:g} allowed" for what, (by, most) in off.items()]
     return f"FAILED: {', '.join(found)}" if found else "ok"
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(table)
     evaluated = sum(row[-1] != NO_WEIGHTS for row in table.rows)
     whole = "All runs" if evaluated == len(table.rows) else f"{evaluated} of {len(table.rows)} runs"
-    tolerance = f"{LOSS} of the loss, {POINTS} points of top-1 or {IMAGES} images"
+    tolerance = f"{LOSS_TOLERANCE} of the loss, {TOP1_TOLERANCE} points of top-1 or {IMAGES_TOLERANCE} images"
     print(f"\n{f'{whole} verified' if good else 'NOT VERIFIED'}; tolerance {tolerance}.")
     return 0 if good else 1
 

@@ -69,7 +69,7 @@ def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
     body = "".join(first["source"]).partition("\n")[2]
     network = run_title(app.paper, run, "Block ")
     title = f"# {network}, seed {record['seed']}: {record['last']['top1']:.2f} % top-1"
-    told = (
+    summary = (
         f"{network}, profile {record['profile']}: {record['last']['top1']:.2f} % "
         f"top-1 after {record['epochs']} epochs, which took {record['train_seconds'] / 60:.0f} minutes on "
         f"{record['device']['name']}."
@@ -78,7 +78,7 @@ def present_run(app: Sphinx, docname: str, source: list[str]) -> None:
     for cell in code:
         cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
     curve = [cell for cell in code if "figure_5([" in "".join(cell["source"])]
-    opening = {"cell_type": "markdown", "id": "result", "metadata": {}, "source": f"{title}\n\n{told}\n"}
+    opening = {"cell_type": "markdown", "id": "result", "metadata": {}, "source": f"{title}\n\n{summary}\n"}
     first["source"] = f"## The notebook\n{body}"
     notebook["cells"] = [opening, *curve, *(cell for cell in cells if cell not in curve)]
     source[0] = json.dumps(notebook)

@@ -122,7 +122,7 @@ def load_claims(path: Path) -> dict[str, Claim]:
     """The claims of a YAML file, by name. Raises UserError on one that is malformed or has no margin."""
     entries, claims = yaml.safe_load(path.read_text(encoding="utf-8")), {}
     if not isinstance(entries, dict):
-        raise UserError(f"{path.name} is no mapping from a claim's name to its fields.")
+        raise UserError(f"{path.name} is not a mapping from a claim's name to its fields.")
     for name, fields in entries.items():
         try:
             claims[name] = Claim.model_validate(fields)

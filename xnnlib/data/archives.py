@@ -18,34 +18,34 @@ from typing import BinaryIO, NamedTuple
 from xnnlib.errors import UserError
 from xnnlib.files import project_path
 
-LARGEST_FILE = 64 * 2**20  # bytes; a photograph of 50 megapixels keeps well below
+MAX_FILE_BYTES = 64 * 2**20  # bytes; a photograph of 50 megapixels keeps well below
 
 # What macOS, Windows, Linux and storage boxes leave in folders; never data.
 _LITTER = {"__macosx", "thumbs.db", "desktop.ini", "lost+found", "@eadir"}
 
 # Control characters, line separators and bytes that are not UTF-8, which no line of text could show.
-_NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class File(NamedTuple):
-    """A file or a zip's member; `where` is how a message names it, `stamp` changes when it does."""
+    """A file or a zip's member; `where` is how a message names it, `mtime_ns` changes when it does."""
 
     name: str
     where: str
     open: Callable[[], BinaryIO]
     size: int = 0
-    stamp: int = 0
+    mtime_ns: int = 0
 
     def read(self) -> bytes:
         """Raises UserError if it is too large or cannot be read whole."""
-        if self.size > LARGEST_FILE:
-            limit = f"a file may have at most {LARGEST_FILE // 2**20} MiB"
+        if self.size > MAX_FILE_BYTES:
+            limit = f"a file may have at most {MAX_FILE_BYTES // 2**20} MiB"
             raise UserError(f"{self.where} has {self.size:,} bytes; {limit}: make it smaller.")
         try:
             with self.open() as file:
                 content = file.read(self.size + 1)  # with a bound: the size in a zip could be a lie
             if len(content) != self.size:
-                raise EOFError(f"it has not the {self.size:,} bytes that it had")
+                raise EOFError(f"expected {self.size:,} bytes, read {len(content):,}")
             return content
         except Exception as error:  # OSError; of a damaged zip zipfile and zlib raise nearly anything
             why = getattr(error, "strerror", None) or error
@@ -76,7 +76,7 @@ def find(data_root: str | os.PathLike) -> Path:
 def identity(path: Path) -> list:
     """What changes when the files of a folder or a zip do, found without reading them."""
     if path.is_dir():
-        return [(name, file.size, file.stamp) for name, file in open_archive(path).items()]
+        return [(name, file.size, file.mtime_ns) for name, file in open_archive(path).items()]
     return [path.stat().st_size, path.stat().st_mtime_ns]
 
 
@@ -84,8 +84,8 @@ def open_archive(path: Path) -> Files:
     """The files by name, in sorted order. Raises UserError on one that cannot be read, or not safely."""
     files: Files = {}
     for file in _in_folder(path) if path.is_dir() else _in_zip(path):
-        if _NO_NAME.search(file.name):
-            raise UserError(f"{path}: {file.name!r} is no name that a line could show; rename it.")
+        if _UNPRINTABLE.search(file.name):
+            raise UserError(f"{path}: {file.name!r} is not a printable name; rename it.")
         name = unicodedata.normalize("NFC", file.name)
         if name in files:
             raise UserError(f"{file.where} is there twice, or in two Unicode spellings; remove one.")

@@ -61,8 +61,8 @@ def resample_matrix(start: Tensor, length: Tensor, scale: Tensor, position: Tens
     pixel = torch.arange(size, device=start.device)
     offset = (pixel - start[:, None])[:, None, :]  # (B, 1, size), from the box's edge
     centre = (scale[:, None] * (position + 0.5))[:, :, None]
-    reach = scale.clamp(min=1)[:, None, None]
-    weight = (1 - (offset + 0.5 - centre).abs() / reach).clamp(min=0)
+    support = scale.clamp(min=1)[:, None, None]
+    weight = (1 - (offset + 0.5 - centre).abs() / support).clamp(min=0)
     weight = weight * ((offset >= 0) & (offset < length[:, None, None]))
     return weight / weight.sum(dim=2, keepdim=True)
 
@@ -76,15 +76,15 @@ def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def crop_resize(images: Tensor, boxes: Tensor, flips: Tensor, crop: int) -> Tensor:
-    """Cut `boxes` (B, 4) out of images (B, 3, H, W), uint8, resize to `crop`, mirror where `flips` (B,).
+    """Cut `boxes` (B, 4) out of images (B, 3, H, W), uint8, resize to `crop`, flip where `flips` (B,).
 
-    Returns (B, 3, crop, crop), float32, 0 to 255.
+    Flips are horizontal. Returns (B, 3, crop, crop), float32, 0 to 255.
     """
     top, left, height, width = boxes.unbind(1)
     position = torch.arange(crop, device=boxes.device, dtype=torch.float32).expand(len(boxes), crop)
-    mirrored = torch.where(flips[:, None], crop - 1 - position, position)
+    flipped = torch.where(flips[:, None], crop - 1 - position, position)
     rows = resample_matrix(top, height, height / crop, position, images.shape[2])
-    columns = resample_matrix(left, width, width / crop, mirrored, images.shape[3])
+    columns = resample_matrix(left, width, width / crop, flipped, images.shape[3])
     return _resample(images, rows, columns)
 
 
@@ -115,7 +115,7 @@ def centre_crop(images: Tensor, sizes: Tensor, resize: int, crop: int) -> Tensor
 
 def normalise(images: Tensor) -> Tensor:
     """(B, 3, H, W), 0 to 255, to ImageNet's mean and standard deviation, in channels_last memory."""
-    # Python numbers, not tensors: making a tensor of them on the device would wait for it.
+    # Python numbers, not tensors: making a tensor of them on the device would synchronise with it.
     channels = [
         (images[:, channel] - 255 * mean) / (255 * std)
         for channel, (mean, std) in enumerate(zip(MEAN, STD, strict=True))

@@ -22,19 +22,19 @@ def train_batches(
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One shuffled epoch of random resized crops, half of them mirrored.
+    """One shuffled epoch of random resized crops, half of them flipped horizontally.
 
     A crop has `smallest_crop` to all of the image's area.
 
     Yields images (B, 3, crop, crop), float32, normalised, channels_last, and labels (B,), int64, on `device`.
     The last incomplete batch is left out unless it is the only one. `generator`, on the CPU, is the only
     source of randomness; the whole epoch is drawn from it at the start and copied to the device, so that
-    nothing waits for the device in between.
+    no batch synchronises with it.
 
     `first_batch`: start with that batch of the epoch; the generator is drawn from all the same, so that
-    batch k holds the same images and crops whatever was left out before it. `rank`, `world_size`: the
-    processes each yield an equal run of rows of every batch, and all together, given generators in the same
-    state, one process's batches.
+    batch k holds the same images and crops whatever was left out before it. `rank`, `world_size`: each
+    process yields an equal, contiguous slice of the rows of every batch; together, with generators in the
+    same state, they yield one process's batches.
 
     Raises UserError on a batch size below one, or one that the processes cannot share equally.
     """
@@ -49,13 +49,13 @@ def train_batches(
     boxes = random_resized_boxes(split.images.sizes[order], generator, smallest_crop).to(device)
     flips = (torch.rand(len(split), generator=generator) < 0.5).to(device)
     labels = split.labels[order.to(split.labels.device)].to(device)
-    places = order.to(split.images.pixels.device)
+    indices = order.to(split.images.pixels.device)
     first, end = rank * count // world_size, (rank + 1) * count // world_size
     for start in range(0, len(split) - count + 1, count)[first_batch:]:
-        # Of the whole batch's extent, so that sharing it changes no sum.
+        # Of the whole batch's extent, so that sharding it changes no sum.
         extent = split.images.sizes[order[start : start + count]].amax(dim=0).tolist()
         rows = slice(start + first, start + end)
-        images = split.images.gather(places[rows], *extent).to(device)
+        images = split.images.gather(indices[rows], *extent).to(device)
         yield normalise(crop_resize(images, boxes[rows], flips[rows], crop)), labels[rows]
 
 
@@ -78,11 +78,11 @@ def val_batches(
     _check(batch_size, len(split))
     sizes, labels = split.images.sizes, split.labels.to(device)
     sizes_on_device = sizes.to(device)
-    places = torch.arange(len(split), device=split.images.pixels.device)
+    indices = torch.arange(len(split), device=split.images.pixels.device)
     first, end = (number * len(split) // world_size for number in (rank, rank + 1))
     for start in range(first, end, batch_size):
         rows = slice(start, min(start + batch_size, end))
-        images = split.images.gather(places[rows], *sizes[rows].amax(dim=0).tolist()).to(device)
+        images = split.images.gather(indices[rows], *sizes[rows].amax(dim=0).tolist()).to(device)
         yield normalise(centre_crop(images, sizes_on_device[rows], resize, crop)), labels[rows]
 
 

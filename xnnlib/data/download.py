@@ -36,7 +36,7 @@ class RemoteFile(NamedTuple):
             return hashlib.file_digest(file, lambda: found).hexdigest() == expected
 
 
-# HEAD is the repository's own branch, whatever its name.
+# HEAD is the repository's default branch, whatever its name.
 _COURSE = "https://github.com/arthurredfern/UT-Dallas-CS-6301-CNNs/raw/HEAD/Data"
 _COURSE_BLOBS = {
     "Train1": "16dfb1c3440a47f22492932542a749ecf56c7508",

@@ -11,33 +11,33 @@ class PackedImages:
     """N images of one or of many sizes in one buffer of uint8, with no padding.
 
     `pixels` (1-D), in the memory of some device or mapped from a file, holds each image as (3, rows,
-    columns), RGB. `sizes` (N, 2), int64, on the CPU: rows and columns. `starts` (N,), int64, on the CPU:
+    columns), RGB. `sizes` (N, 2), int64, on the CPU: rows and columns. `offsets` (N,), int64, on the CPU:
     where in `pixels` each image begins; if not given, each begins where the one before it ends.
     """
 
-    def __init__(self, pixels: Tensor, sizes: Tensor, starts: Tensor | None = None):
+    def __init__(self, pixels: Tensor, sizes: Tensor, offsets: Tensor | None = None):
         lengths = 3 * sizes.prod(dim=1)
         self.pixels, self.sizes = pixels, sizes
-        self.starts = lengths.cumsum(0) - lengths if starts is None else starts
-        self._layout = torch.cat([self.starts[:, None], sizes], dim=1).to(pixels.device)  # (N, 3)
+        self.offsets = lengths.cumsum(0) - lengths if offsets is None else offsets
+        self._layout = torch.cat([self.offsets[:, None], sizes], dim=1).to(pixels.device)  # (N, 3)
         # Images of one size are rows of a matrix, which are gathered far faster.
         self._one_size: list[int] | None = None
         if len(sizes) and (sizes == sizes[0]).all() and not pixels.numel() % lengths[0]:
-            if not (self.starts % lengths[0]).any():
+            if not (self.offsets % lengths[0]).any():
                 self._one_size = sizes[0].tolist()
 
     def __getitem__(self, index: int) -> Tensor:
         """Image `index` as (3, rows, columns), uint8."""
-        start, (rows, columns) = int(self.starts[index]), self.sizes[index].tolist()
+        start, (rows, columns) = int(self.offsets[index]), self.sizes[index].tolist()
         return self.pixels[start : start + 3 * rows * columns].view(3, rows, columns)
 
     def to(self, device: torch.device | str) -> "PackedImages":
         """The images, with the whole of their buffer, in the memory of `device`."""
-        return PackedImages(self.pixels.to(device), self.sizes, self.starts)
+        return PackedImages(self.pixels.to(device), self.sizes, self.offsets)
 
     def select(self, indices: Tensor) -> "PackedImages":
         """Images `indices` (B,), on the CPU, in the same buffer."""
-        return PackedImages(self.pixels, self.sizes[indices], self.starts[indices])
+        return PackedImages(self.pixels, self.sizes[indices], self.offsets[indices])
 
     def gather(self, indices: Tensor, rows: int, columns: int) -> Tensor:
         """Images `indices` (B,), on the pixels' device, as (B, 3, rows, columns) uint8.
@@ -108,11 +108,11 @@ class Dataset:
         of this division: SHA-256 over the data set's own and the words "held-out tenth".
         """
         labels = self.train.labels
-        rank = torch.empty_like(labels)
+        index_in_class = torch.empty_like(labels)
         for label in labels.unique():
             own = labels == label
-            rank[own] = torch.arange(int(own.sum()))
-        kept = rank % 10 != 9
+            index_in_class[own] = torch.arange(int(own.sum()))
+        kept = index_in_class % 10 != 9
         digest = hashlib.sha256(f"{self.fingerprint} held-out tenth".encode()).hexdigest()
         train, val = (self.train.select(chosen.nonzero().flatten()) for chosen in (kept, ~kept))
         return Dataset(self.name, self.class_names, train, val, digest)

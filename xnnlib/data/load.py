@@ -29,7 +29,7 @@ def load_dataset(
     `data_root`: the zip file or folder (tiny-imagenet: if empty, the environment's XNNLIB_TINY_IMAGENET;
     shapes: unused); a relative one starts at the project's root, as a run folder does. `num_classes`: the
     first classes in sorted order. `train_images`, `val_images`: images of the whole split, spread evenly
-    over the classes, the first classes one more where that leaves a rest; of each class its first ones.
+    over the classes, the first classes one more where that leaves a remainder; of each class its first ones.
     0 means all (for shapes 100 and 20 a class). `size`: the short side in pixels; nothing is cropped.
     `seed`: of shapes alone. The cache is in the environment's XNNLIB_CACHE, else in ~/.cache/xnnlib.
 
@@ -41,14 +41,14 @@ def load_dataset(
     for parameter, value in request.items():
         least = 8 if parameter == "size" else 0
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"{parameter} is {value!r}; it must be a whole number of at least {least}.")
+            raise UserError(f"{parameter} is {value!r}; it must be an integer of at least {least}.")
     if name == "shapes":
         identity = shapes.identity()
     else:
         root = find_source(name, data_root)
         request["data_root"] = str(root.resolve())
         identity = [[path.name, archive_identity(path)] for path in archives_of(name, root)]
-    # Digested, so that the many files of a folder do not swell the index.
+    # Hashed, so that the many files of a folder do not swell the index.
     identity, key = (
         hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest() for what in (identity, request)
     )

@@ -38,15 +38,15 @@ from xnnlib.data.images import Dataset, PackedImages, Split
 from xnnlib.errors import UserError
 from xnnlib.files import write_atomically
 
-FORMAT = 4  # of the files; one of another is packed again
+PACK_VERSION = 4  # a cache of another version is packed again
 
 # What Pillow decodes itself. Not among them: EPS, for which it would start another program.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
-# A long side beyond this many short ones is no photograph: scaled to the short side it would fill the memory.
-LONGEST = 100
+# An image longer than this is no photograph: scaled to the short side it would fill the memory.
+MAX_ASPECT_RATIO = 100
 
-_AHEAD = 64  # encoded images that are read before they are decoded
+_PREFETCH = 64  # encoded images that are read before they are decoded
 
 
 class Labelled(NamedTuple):
@@ -63,13 +63,16 @@ def decode(content: bytes, size: int) -> np.ndarray:
     Grey, palette, CMYK and RGBA become RGB (transparency is dropped); of 16 bits the high eight are kept.
     What EXIF says of the orientation is followed. An image whose short side is `size` already is not
     resampled; another is resized by Pillow's antialiased bilinear filter, the long side rounded down as
-    torchvision's Resize does. Raises ValueError on a strip and on pixels without a known scale (32 bits,
-    floating point), and what Pillow raises on content that is none of FORMATS or is damaged.
+    torchvision's Resize does. Raises ValueError on an aspect ratio above MAX_ASPECT_RATIO and on pixels
+    without a known scale (32 bits, floating point), and what Pillow raises on content that is none of
+    IMAGE_FORMATS or is damaged.
     """
-    with Image.open(BytesIO(content), formats=FORMATS) as opened:
+    with Image.open(BytesIO(content), formats=IMAGE_FORMATS) as opened:
         short, long = sorted(opened.size)
-        if long > LONGEST * short:
-            raise ValueError(f"{opened.width}x{opened.height} pixels, a strip of more than {LONGEST} to 1")
+        if long > MAX_ASPECT_RATIO * short:
+            raise ValueError(
+                f"{opened.width}x{opened.height} pixels, an aspect ratio above {MAX_ASPECT_RATIO}"
+            )
         deep = opened.mode.startswith("I;16")
         if opened.mode in ("I", "F"):
             raise ValueError(
@@ -90,14 +93,14 @@ def _decode_file(size: int, file: File, label: int, content: bytes) -> Labelled:
         return Labelled(decode(content, size), label, content)
     except Exception as error:  # decoders of damaged files raise nearly anything
         unknown = isinstance(error, Image.UnidentifiedImageError)
-        reason = f"not an image in {', '.join(FORMATS)}" if unknown else str(error).rstrip(".")
+        reason = f"not an image in {', '.join(IMAGE_FORMATS)}" if unknown else str(error).rstrip(".")
         raise UserError(
             f"{file.where} cannot be decoded ({reason}; {len(content):,} bytes); replace or remove the file."
         ) from error
 
 
 def decoded(files: list[tuple[File, int]], size: int) -> Iterator[Labelled]:
-    """Decode in threads (Pillow works outside the interpreter's lock), in order.
+    """Decode in threads (Pillow releases the GIL), in order.
 
     Raises UserError that names a damaged file.
     """
@@ -105,8 +108,8 @@ def decoded(files: list[tuple[File, int]], size: int) -> Iterator[Labelled]:
     bomb = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
     with bomb, ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of EXIF that is damaged
-        for first in range(0, len(files), _AHEAD):
-            part, labels = zip(*files[first : first + _AHEAD], strict=True)
+        for first in range(0, len(files), _PREFETCH):
+            part, labels = zip(*files[first : first + _PREFETCH], strict=True)
             yield from pool.map(partial(_decode_file, size), part, labels, [file.read() for file in part])
 
 
@@ -123,10 +126,10 @@ def create(
     what the images' iterators raise; what stood there before is then as it was.
     """
     fingerprint = hashlib.sha256("".join(f"{name}\n" for name in class_names).encode())
-    index = {"source": f"{FORMAT} {source}", "name": name, "class_names": class_names}
+    index = {"source": f"{PACK_VERSION} {source}", "name": name, "class_names": class_names}
 
     def write(file: BinaryIO) -> None:
-        # Not through a memory map: where the disk is full, that ends the process without a word.
+        # Not through a memory map: where the disk is full, that is a SIGBUS.
         written = 0
         _write_header(file, written)
         for split, (total, images) in splits.items():
@@ -163,13 +166,13 @@ def _write_header(file: BinaryIO, size: int) -> None:
 def load(path: Path, source: str) -> Dataset | None:
     """The data set in `path`.npy and `path`.json, once both have been read through and checked.
 
-    None if they are damaged, of another FORMAT, or made from something else than `source`.
+    None if they are damaged, of another PACK_VERSION, or made from something else than `source`.
     """
     pixels = path.with_suffix(".npy")
     try:
         index = json.loads(path.with_suffix(".json").read_bytes())
         digest = index.pop("digest")
-        if index["source"] == f"{FORMAT} {source}" and _digest(pixels, index) == digest:
+        if index["source"] == f"{PACK_VERSION} {source}" and _digest(pixels, index) == digest:
             return _dataset(pixels, index)
     except (OSError, LookupError, TypeError, ValueError, AttributeError):  # no JSON, or of something else
         pass

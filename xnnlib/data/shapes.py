@@ -18,7 +18,7 @@ import numpy as np
 from numpy import ndarray
 
 from xnnlib.data.pack import Labelled
-from xnnlib.data.sources import spread
+from xnnlib.data.sources import images_per_class
 from xnnlib.errors import UserError
 
 TRAIN_PER_CLASS, VAL_PER_CLASS = 100, 20
@@ -175,6 +175,9 @@ def splits(
         "val": val_images or VAL_PER_CLASS * len(class_names),
     }
     return class_names, {
-        split: (total, _split(spread(total, len(class_names), f"{split}_images"), size, seed, split))
+        split: (
+            total,
+            _split(images_per_class(total, len(class_names), f"{split}_images"), size, seed, split),
+        )
         for split, total in totals.items()
     }

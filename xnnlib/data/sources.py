@@ -165,10 +165,12 @@ FILE_SOURCES: dict[str, Callable[[dict[Path, Files]], tuple[Classes, Classes]]] 
 }
 
 
-def spread(total: int, num_classes: int, parameter: str) -> list[int]:
+def images_per_class(total: int, num_classes: int, parameter: str) -> list[int]:
     """How many images of each class make `total`: evenly, the first classes one more."""
     if total < num_classes:
-        raise UserError(f"{parameter} is {total} for {num_classes} classes; give at least one image a class.")
+        raise UserError(
+            f"{parameter} is {total} for {num_classes} classes; give at least one image per class."
+        )
     each, more = divmod(total, num_classes)
     return [each + (label < more) for label in range(num_classes)]
 
@@ -195,7 +197,9 @@ def select(
     class_names = class_names[: num_classes or len(class_names)]
     chosen = {}
     for split, classes, total in (("train", train, train_images), ("val", val, val_images)):
-        counts = spread(total, len(class_names), f"{split}_images") if total else [0] * len(class_names)
+        counts = (
+            images_per_class(total, len(class_names), f"{split}_images") if total else [0] * len(class_names)
+        )
         chosen[split] = []
         for label, (name, count) in enumerate(zip(class_names, counts, strict=True)):
             files = sorted(classes.get(name, []), key=_natural_key)

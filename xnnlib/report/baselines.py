@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from xnnlib.records import Run
-from xnnlib.report.estimates import estimate, text
+from xnnlib.report.estimates import estimate, format_estimate
 from xnnlib.report.experiments import Experiment
 from xnnlib.report.numbers import Number
 from xnnlib.report.plots import GREY, accuracy_against_costs, cost_row
@@ -38,7 +38,7 @@ def compared(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark])
 def _row(name: str, runs: Sequence[Run], measured: Mapping[str, Number]) -> dict:
     row, variant = cost_row(name, runs), "" if name in BLOCKS else ".torchvision"
     speed = measured.get(f"speed.cpu.{name}{variant}.images_per_second")
-    top1 = text(estimate(row["top1"]), top1_digits(runs))
+    top1 = format_estimate(estimate(row["top1"]), top1_digits(runs))
     cells = (f"{row['macs']:.1f}", f"{row['coefficients']:.2f}", speed.text if speed else "")
     return row | {"speed": speed.value if speed else None, "cells": (*cells, str(len(row["top1"])), top1)}
 

@@ -56,16 +56,16 @@ def seed_difference(values: Mapping[int, float], baseline: Mapping[int, float]) 
 def discordant_difference(gained: int, lost: int, images: int) -> Estimate:
     """The difference of two networks' top-1 in points, from the images that one of them alone has right.
 
-    `gained` are right with the first alone, `lost` with the second. The 95 % interval is McNemar's, with the
-    mean of hundreds of images taken as normal. It is about these two networks and the choice of images, not
-    about seeds.
+    `gained` are right with the first alone, `lost` with the second. The 95 % interval is Wald's for paired
+    proportions, from McNemar's discordant counts. It is about these two networks and the choice of images,
+    not about seeds.
     """
     share = (gained - lost) / images
     half_width = float(stats.norm.ppf(0.975)) * sqrt(((gained + lost) / images - share**2) / images)
     return Estimate(100 * share, (100 * (share - half_width), 100 * (share + half_width)))
 
 
-def text(value: Estimate, digits: int, signed: bool = False) -> str:
+def format_estimate(value: Estimate, digits: int, signed: bool = False) -> str:
     """`51.2`, `+1.2` when signed, and `51.2 ± 0.8` where there is an interval."""
     # Rounded first, so that two ways to the same mean cannot end in different digits.
     shown = f"{round(value.value, 9):{'+' if signed else ''}z,.{digits}f}".replace("-", MINUS)
@@ -75,7 +75,7 @@ def text(value: Estimate, digits: int, signed: bool = False) -> str:
     return f"{shown} ± {(high - low) / 2:,.{digits}f}"
 
 
-def setting_text(value: object) -> str:
+def format_setting(value: object) -> str:
     """A setting as people write it: `1,280`, `0.05`, `5e-5` below one in ten thousand, at most 3 digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)

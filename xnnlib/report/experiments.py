@@ -11,7 +11,7 @@ from typing import NamedTuple
 from xnnlib import complexity
 from xnnlib.profiles import Profile
 from xnnlib.records import Run, load_run
-from xnnlib.report.estimates import setting_text
+from xnnlib.report.estimates import format_setting
 from xnnlib.report.numbers import COUNTED, Number, gains, measured, millions
 from xnnlib.report.summary import by_block, letter, run_source, shared
 from xnnlib.report.tables import TITLES, Table
@@ -54,7 +54,7 @@ class Experiment(NamedTuple):
         """`Nₑ/Nᵢ 2`, or a recipe's fields in words: `weight decay 0.0005; label smoothing 0.1`."""
         titles = SYMBOLS | {name: title.split(" (")[0].lower() for name, title in TITLES.items()}
         texts = [
-            f"{titles.get(name, name.replace('_', ' '))} {setting_text(value)}"
+            f"{titles.get(name, name.replace('_', ' '))} {format_setting(value)}"
             for name, value in self.changes().items()
         ]
         return "; ".join(texts).replace("× ", "×")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, PositiveInt, ValidationError
 from xnnlib.errors import UserError, explain
 from xnnlib.files import sha256
 from xnnlib.records import WEIGHTS
-from xnnlib.report.estimates import Estimate, discordant_difference, text
+from xnnlib.report.estimates import Estimate, discordant_difference, format_estimate
 from xnnlib.report.numbers import Number
 from xnnlib.report.style import COLORS, COLUMN_WIDTH, MARKERS, PaperFigure, applied
 from xnnlib.report.summary import digits_of, letter
@@ -103,7 +103,9 @@ def _statistics(routings: list[dict]) -> dict[str, tuple[float, str]]:
         "between": (100 * mean(row["between"] for row in routings), 1),
         "similarity": (mean(similarities or [0.0]), 2),
     }
-    return {name: (value, text(Estimate(value), digits)) for name, (value, digits) in values.items()}
+    return {
+        name: (value, format_estimate(Estimate(value), digits)) for name, (value, digits) in values.items()
+    }
 
 
 def inside_table(analysis: dict) -> Table:
@@ -112,7 +114,9 @@ def inside_table(analysis: dict) -> Table:
     for block in (name for name in analysis["top1"] if name != "folded"):
         rows.append((letter(block), "as trained", f"{analysis['top1'][block]:.{digits}f}", ""))
         for name, top1, change in (one[1:] for one in _changes(analysis) if one[0] == block):
-            rows.append(("", REPLACED[name], f"{top1:.{digits}f}", text(change, digits, signed=True)))
+            rows.append(
+                ("", REPLACED[name], f"{top1:.{digits}f}", format_estimate(change, digits, signed=True))
+            )
     return Table(("Block", "Computed with", "Top-1 (%)", "Change (points)"), "llrr", tuple(rows))
 
 
@@ -135,7 +139,7 @@ def inside_numbers(analysis: dict, prefix: str = "inside") -> dict[str, Number]:
     digits, sources, found = digits_of(analysis["images"]), (analysis["source"],), {}
 
     def add(name: str, change: Estimate) -> None:
-        found[name] = Number(*change, text(change, digits, signed=True), sources)
+        found[name] = Number(*change, format_estimate(change, digits, signed=True), sources)
 
     for block, name, top1, change in _changes(analysis):
         found[f"{block}.{name}.top1"] = Number.of(top1, sources, f"{top1:.{digits}f}")

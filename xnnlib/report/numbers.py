@@ -13,7 +13,15 @@ from statistics import correlation, mean
 
 from xnnlib import complexity
 from xnnlib.records import Run
-from xnnlib.report.estimates import Estimate, difference, estimate, seed_difference, setting_text, size, text
+from xnnlib.report.estimates import (
+    Estimate,
+    difference,
+    estimate,
+    format_estimate,
+    format_setting,
+    seed_difference,
+    size,
+)
 from xnnlib.report.summary import by_block, run_source, shared, top1_by_seed, top1_digits
 from xnnlib.spec import BLOCKS, LEVELS, TABLE_1, NetworkSpec
 
@@ -58,12 +66,12 @@ class Number:
     @classmethod
     def of(cls, value: float | str, sources: Sequence[str], shown: str | None = None) -> "Number":
         """A value without an interval, shown as settings are unless `shown` says how."""
-        return cls(value, None, setting_text(value) if shown is None else shown, tuple(sources))
+        return cls(value, None, format_setting(value) if shown is None else shown, tuple(sources))
 
     @classmethod
     def measured(cls, value: Estimate, digits: int, runs: Sequence[Run], signed: bool = False) -> "Number":
         """An estimate from runs."""
-        return cls(*value, text(value, digits, signed), tuple(map(run_source, runs)))
+        return cls(*value, format_estimate(value, digits, signed), tuple(map(run_source, runs)))
 
 
 def numbers(runs: Sequence[Run]) -> dict[str, Number]:

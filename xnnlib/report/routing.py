@@ -8,7 +8,7 @@ from statistics import mean, median
 from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from xnnlib.records import WEIGHTS, Run
-from xnnlib.report.estimates import Estimate, discordant_difference, setting_text, text
+from xnnlib.report.estimates import Estimate, discordant_difference, format_estimate, format_setting
 from xnnlib.report.experiments import Experiment
 from xnnlib.report.inside import load_found
 from xnnlib.report.numbers import Number
@@ -68,7 +68,7 @@ def load_study(results_dir: Path) -> dict:
 
     def weights(found: _Study) -> dict[str, str]:
         runs = found.runs.items()
-        return {f"{name.removeprefix('routing/')}/{WEIGHTS}": looked.weights for name, looked in runs}
+        return {f"{name.removeprefix('routing/')}/{WEIGHTS}": measured.weights for name, measured in runs}
 
     return load_found(path, _Study, weights)
 
@@ -85,20 +85,20 @@ def title_of(run: Run) -> str:
         return "none, one expert (block B)"
     parts = [TITLES[network["routing"]]]
     parts += [f"only from level {network['conditional_from']} on"] if network["conditional_from"] > 1 else []
-    parts += [f"learning rate × {setting_text(rate)}"] if rate != 1 else []
+    parts += [f"learning rate × {format_setting(rate)}"] if rate != 1 else []
     return ", ".join(parts)
 
 
-def _looked_into(one: Experiment, study: dict) -> list[dict]:
+def _measurements(one: Experiment, study: dict) -> list[dict]:
     names = (run_source(run).removeprefix("results/") for run in one.runs)
     return [study["runs"][name] for name in names if name in study["runs"]]
 
 
 def _changes(one: Experiment, study: dict) -> dict[str, Estimate]:
-    """What replacing the routing changes, in points, over the seeds that were looked into."""
+    """What replacing the routing changes, in points, over the seeds that were analysed."""
     changes = {}
     for name in REPLACED:
-        found = (own for own in _looked_into(one, study) if name in own["without"])
+        found = (own for own in _measurements(one, study) if name in own["without"])
         pairs = [(own["without"][name], own["images"]) for own in found]
         if pairs:
             counts = (sum(pair[which] for pair, _ in pairs) for which in ("gained", "lost"))
@@ -106,22 +106,24 @@ def _changes(one: Experiment, study: dict) -> dict[str, Estimate]:
     return changes
 
 
-def _spread(one: Experiment, study: dict) -> dict[str, float]:
+def _routing_sd(one: Experiment, study: dict) -> dict[str, float]:
     """The routing weights' standard deviation by convolution, a mean over the seeds."""
-    found = [own["sd"] for own in _looked_into(one, study)]
+    found = [own["sd"] for own in _measurements(one, study)]
     shared = {part: [sd.get(part, sd.get("routing")) for sd in found] for part in PARTS}
     return {part: mean(values) for part, values in shared.items() if values and None not in values}
 
 
 def study_table(experiments: Sequence[Experiment], study: dict) -> Table:
-    """A row for each way to route: accuracy, how far the routing moves, and what is lost without it."""
+    """A row for each routing variant: accuracy, how far the routing moves, and what is lost without it."""
     rows = []
     for one in filter(in_study, experiments):
         digits = top1_digits(one.runs)
         top1 = ", ".join(f"{value:.{digits}f}" for value in top1_by_seed(one.runs).values())
-        spread, changes = _spread(one, study), _changes(one, study)
-        shown = [f"{spread[part]:.3f}" if part in spread else "" for part in PARTS]
-        shown += [text(changes[name], digits, True) if name in changes else "" for name in REPLACED]
+        sd, changes = _routing_sd(one, study), _changes(one, study)
+        shown = [f"{sd[part]:.3f}" if part in sd else "" for part in PARTS]
+        shown += [
+            format_estimate(changes[name], digits, True) if name in changes else "" for name in REPLACED
+        ]
         rows.append((title_of(one.runs[0]), top1, *shown))
     columns = ("Routing", "Top-1 (%)", "SD, first 1×1", "SD, depthwise", "SD, last 1×1")
     return Table((*columns, "Mean routing", "Another image's"), "lrrrrrr", tuple(rows))
@@ -148,11 +150,11 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
     """Numbers such as `study.epochs`, `routing-frozen.routing_mean` and `first-epoch.zero_init.last_block`.
 
     Changes in points of top-1; `top1` is that of each seed, `over_frozen` and `over_none` are gains over
-    these two controls, and `study.best_over_frozen` is that of the best way. `worst_loss` is that of the seed
-    with the largest; `outliers`, `median_loss` and `scale` are what `xnnlib.routing_study.outliers` found in
-    it. `study.chosen` is the most accurate of the ways that need their routing. Of a first epoch the median
-    `scale` of the first and of the last block, and the mean loss and standard deviation of the `routing`,
-    over its last ten steps.
+    these two controls, and `study.best_over_frozen` is that of the best variant. `worst_loss` is that of the
+    seed with the largest; `outliers`, `median_loss` and `scale` are what `xnnlib.routing_study.outliers`
+    found in it. `study.chosen` is the most accurate of the variants that need their routing. Of a first
+    epoch the median `scale` of the first and of the last block, and the mean standard deviation of the
+    `routing`, over its last ten steps.
     """
     found = {}
     if runs := [run for one in filter(in_study, experiments) for run in one.runs]:
@@ -171,18 +173,18 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         worst = max(one.runs, key=lambda run: run.record["last"]["loss"])
         found |= {f"{key}.{name}": number for name, number in _loss_numbers(worst, study).items()}
         for name, change in _changes(one, study).items():
-            found[f"{key}.{name}"] = Number(*change, text(change, digits, True), sources)
+            found[f"{key}.{name}"] = Number(*change, format_estimate(change, digits, True), sources)
         for control in CONTROLS:
             if control in runs_of:
                 found[f"{key}.over_{control}"] = _gain(one.runs, runs_of[control])
-    ways = [name for name in runs_of if name not in CONTROLS]
-    if ways and "frozen" in runs_of:
-        over = (found[f"routing-{name}.over_frozen"] for name in ways)
+    variants = [name for name in runs_of if name not in CONTROLS]
+    if variants and "frozen" in runs_of:
+        over = (found[f"routing-{name}.over_frozen"] for name in variants)
         found["study.best_over_frozen"] = max(over, key=lambda number: number.value)
-    changes = {name: found.get(f"routing-{name}.routing_mean") for name in ways}
+    changes = {name: found.get(f"routing-{name}.routing_mean") for name in variants}
     if conditional := [name for name, change in changes.items() if change and change.high < 0]:
         best = max(conditional, key=lambda name: found[f"routing-{name}.top1"].value)
-        sources = [run_source(run) for name in ways for run in runs_of[name]]
+        sources = [run_source(run) for name in variants for run in runs_of[name]]
         found["study.chosen"] = Number.of(title_of(runs_of[best][0]), sources)
     return found | _first_epoch_numbers(study)
 
@@ -190,10 +192,10 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
 def _loss_numbers(run: Run, study: dict) -> dict[str, Number]:
     source, loss = run_source(run), run.record["last"]["loss"]
     shown = {"worst_loss": (loss, f"{loss:.1f}")}
-    if looked := study["runs"].get(source.removeprefix("results/")):
-        shown["median_loss"] = (looked["median_loss"], f"{looked['median_loss']:.1f}")
-        counted = {name: looked[name] for name in ("outliers", "scale") if looked[name] is not None}
-        shown |= {name: (value, setting_text(value)) for name, value in counted.items()}
+    if measured := study["runs"].get(source.removeprefix("results/")):
+        shown["median_loss"] = (measured["median_loss"], f"{measured['median_loss']:.1f}")
+        counted = {name: measured[name] for name in ("outliers", "scale") if measured[name] is not None}
+        shown |= {name: (value, format_setting(value)) for name, value in counted.items()}
     return {name: Number.of(value, (source,), text) for name, (value, text) in shown.items()}
 
 

@@ -26,7 +26,7 @@ VARIANT_TITLES = {
 Rounds = list[PositiveFloat]
 
 
-def spread(rounds: Rounds) -> Estimate:
+def median_and_quartiles(rounds: Rounds) -> Estimate:
     """The median over the rounds, with the quartiles as interval."""
     lower, _, upper = quantiles(rounds, method="inclusive") if len(rounds) > 1 else rounds * 3
     return Estimate(median(rounds), (lower, upper))
@@ -84,7 +84,7 @@ class Benchmark(BaseModel):
         for block, base in permutations([block for block in BLOCKS if block in rates], 2):
             pairs = zip(rates[block], rates[base], strict=True)
             found[f"{block}.over_{base}"] = [rate / other for rate, other in pairs]
-        return {name: spread(rounds) for name, rounds in found.items()}
+        return {name: median_and_quartiles(rounds) for name, rounds in found.items()}
 
 
 def load_benchmarks(folder: Path) -> list[Benchmark]:
@@ -134,7 +134,7 @@ def speed_table(benchmarks: list[Benchmark]) -> Table:
 def _cell(rounds: Rounds | None, factor: float = 1) -> str:
     if rounds is None:
         return DASH
-    value, interval = spread([factor * value for value in rounds])
+    value, interval = median_and_quartiles([factor * value for value in rounds])
     return f"{_text(value)} ({DASH.join(map(_text, interval))})"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from xnnlib.records import Run
-from xnnlib.report.estimates import setting_text
+from xnnlib.report.estimates import format_setting
 from xnnlib.spec import BLOCK_TITLES, BLOCKS
 
 # The networks that this one came from, by their names in torchvision.
@@ -44,7 +44,7 @@ def shared(runs: Sequence[Run], value: Callable[[Run], object]) -> str:
     """The text of a value that the runs share, or, where blocks differ, `0.2 (A, C), 0.15 (B)`."""
     owners: dict[str, list[str]] = {}
     for block, group in by_block(runs).items():
-        texts = dict.fromkeys(setting_text(value(run)) for run in group)
+        texts = dict.fromkeys(format_setting(value(run)) for run in group)
         owners.setdefault(" and ".join(texts), []).append(letter(block))
     if len(owners) == 1:
         return next(iter(owners))

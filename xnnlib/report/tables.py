@@ -8,7 +8,7 @@ from statistics import mean
 
 from xnnlib import complexity
 from xnnlib.records import Run
-from xnnlib.report.estimates import estimate, size, text
+from xnnlib.report.estimates import estimate, format_estimate, size
 from xnnlib.report.summary import by_block, shared, top1_by_seed, top1_digits
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage, recipe_for
 
@@ -143,7 +143,7 @@ def table_3(runs: Sequence[Run]) -> Table:
     unit, divisor = ("h", 3600) if max(seconds.values()) > 2 * 3600 else ("min", 60)
     rows = []
     for block, group in groups.items():
-        top1 = text(estimate(list(top1_by_seed(group).values())), digits)
+        top1 = format_estimate(estimate(list(top1_by_seed(group).values())), digits)
         rows.append((BLOCK_TITLES[block], f"{seconds[block] / divisor:,.1f}", top1))
     return Table(("Block", f"Training time ({unit})", "Top-1, last epoch (%)"), "lrr", tuple(rows))
 
@@ -155,7 +155,7 @@ def table_4(num_classes: int = 100) -> Table:
 
     def cells(stages: Container[int]) -> list[str]:
         totals = [complexity.total(item for item in items if item.stage in stages) for items in counted]
-        return [f"{macs / 1e6:,.2f}" for macs, _ in totals] + [f"{held / 1e3:,.1f}" for _, held in totals]
+        return [f"{macs / 1e6:,.2f}" for macs, _ in totals] + [f"{count / 1e3:,.1f}" for _, count in totals]
 
     rows = [
         (str(stage.repeat), stage_input(stage), stage_operation(stage), *cells({index}))
