@@ -145,7 +145,7 @@ def remove_checkpoints(run_dir: Path) -> None:
 
 
 class DeferSignals:
-    """Defer SIGINT and SIGTERM to the end of the step: the first is remembered in `received`, no second one.
+    """Defer SIGINT and SIGTERM to the end of the step: the first one, in `received`; a second acts at once.
 
     Weights that half of a step has changed are no state to resume from. Outside the main thread, where
     Python lets nobody handle signals, nothing is deferred.
