@@ -1,4 +1,5 @@
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from xnnlib import baselines, complexity
 from xnnlib.errors import Interrupted, UserError
 from xnnlib.model import build, untrained
+from xnnlib.records import load_trained, save_weights
 from xnnlib.settings import Settings
 from xnnlib.spec import RECIPES
 from xnnlib.training import fit
@@ -48,6 +50,22 @@ def test_halves_three_times_after_adaptation(name):
         assert network(torch.zeros(1, 3, 56, 56)).shape == (1, 7)
     # A gate's convolutions work on single pixels.
     assert sorted({size for size in rows if size > 1}, reverse=True) == [56, 28, 14, 7]
+
+
+def test_saved_weights_are_loaded(name, tmp_path):
+    spec = baselines.find(name, 3)
+    saved = build(spec).state_dict()
+    save_weights(tmp_path, saved)
+    loaded = load_trained(SimpleNamespace(path=tmp_path, spec=spec), CPU).state_dict()
+    assert all(
+        torch.equal(loaded[key], value.half().to(value) if value.ndim > 1 else value)
+        for key, value in saved.items()
+    )
+
+
+def test_batch_norm_follows_a_short_training(name):
+    norms = [m for m in untrained(baselines.find(name, 3)).modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and min(norm.momentum for norm in norms) >= 0.01
 
 
 def test_counts_as_many_macs_as_torch_s_counter(name):

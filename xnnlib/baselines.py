@@ -2,7 +2,7 @@
 
 A baseline is built by the library that keeps it and adapted as Table 1 is: of its five halvings of rows and
 columns the first two become stride 1, since an image here has a quarter of the rows and columns that the
-network was made for. Nothing else is changed.
+network was made for. Batch norm's momentum is at least 0.01; nothing else is changed.
 """
 
 from difflib import get_close_matches
@@ -51,6 +51,10 @@ def build(spec: BaselineSpec) -> nn.Module:
     for module in network.modules():
         if type(module) is nn.Conv2d and module.groups == module.in_channels == module.out_channels:
             module.__class__ = _Depthwise
+        if isinstance(module, nn.BatchNorm2d):
+            # MnasNet's 0.0003 averages over thousands of steps: after 4,686, with 22.5 % top-1 in training,
+            # its statistics gave 1.0 % in validation, and re-estimated ones 29 %.
+            module.momentum = max(module.momentum, 0.01)
     return network
 
 

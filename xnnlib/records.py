@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -373,8 +374,11 @@ def load_trained(run: Run, device: torch.device | None = None) -> nn.Module:
     Raises UserError if they are missing, damaged or another network's.
     """
     network = build(run.spec)
+    state = OrderedDict(load_weights(run.path))
+    # The versions of its layers, which the file does not hold and some of torchvision's networks ask for.
+    state._metadata = network.state_dict()._metadata
     try:
-        network.load_state_dict(load_weights(run.path))
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(
             f"{run.path / WEIGHTS} does not hold the weights of this code's network "
