@@ -22,8 +22,9 @@ PAGES = sorted(
     path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html") if "_static" not in path.parts
 )
 RUNS = [page for page in PAGES if page.startswith("results/")]
-# Not the index, which only leads on; of the runs' pages, which are alike, the first and the last.
-OPENED = [page for page in PAGES if page not in ("index.html", *RUNS[1:-1])]
+# Not the index, which only leads on; of the runs' pages, which are alike, a baseline's and one of each block.
+ALIKE = set(RUNS) - {RUNS[0], *{page.split("/")[-2].split("-")[0]: page for page in RUNS}.values()}
+OPENED = [page for page in PAGES if page != "index.html" and page not in ALIKE]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 # Each piece of text that ends outside the box that clips it, so that no scrolling shows it.

@@ -81,6 +81,8 @@ def test_changed_specification_changes_the_figures(monkeypatch, drawn):
     figure = diagrams.figure_1(NetworkSpec())
     assert texts(figure).count("+") == texts(drawn["figure-1-structure"]).count("+") + 1
     assert figure.data_digest != drawn["figure-1-structure"].data_digest
+    many = texts(diagrams.figure_4(NetworkSpec(experts=8)))
+    assert "$W_{M-1}$" in many and "$W_{3}$" not in many
 
 
 def test_changed_module_changes_the_figure(monkeypatch, drawn):

@@ -58,6 +58,7 @@ def test_table_2_says_which_block_had_what_and_what_the_course_had(tmp_path):
     runs = [write_run(tmp_path, block, recipe=recipe_for("reference", block)) for block in BLOCKS]
     cells = {row[0]: row[1:] for row in table_2(runs).rows}
     assert cells["Learning rate, after the warm-up"] == ("0.2 (A, C), 0.15 (B)",) * 2
+    assert "Label smoothing" not in cells  # which neither side uses
     ours = Recipe("paper", epochs=30, label_smoothing=0.1)
     cells = {row[0]: row[1:] for row in table_2([write_run(tmp_path / "ours", "se", recipe=ours)]).rows}
     assert cells["Epochs"] == ("30", "55") and cells["Label smoothing"] == ("0.1", "0")

@@ -196,6 +196,16 @@ def test_record_names_the_precision_that_the_device_has(there, ran, dataset, tmp
     assert run.record["recipe"]["precision"] == ran
 
 
+def test_slow_run_has_a_speed_that_can_be_read(dataset, tmp_path, monkeypatch):
+    def wait():
+        clock = training.time.perf_counter
+        monkeypatch.setattr(training.time, "perf_counter", lambda: clock() + 1e6)
+
+    at_step(monkeypatch, 1, 2, wait)
+    run = fit(SPEC, dataset, RECIPE, tmp_path / "run", device=CPU)
+    assert 0 < run.record["images_per_second"] < 0.05
+
+
 @pytest.mark.parametrize(
     "asked, line",
     [

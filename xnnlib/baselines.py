@@ -52,8 +52,8 @@ def build(spec: BaselineSpec) -> nn.Module:
         if type(module) is nn.Conv2d and module.groups == module.in_channels == module.out_channels:
             module.__class__ = _Depthwise
         if isinstance(module, nn.BatchNorm2d):
-            # MnasNet's 0.0003 averages over thousands of steps: after 4,686, with 22.5 % top-1 in training,
-            # its statistics gave 1.0 % in validation, and re-estimated ones 29 %.
+            # MnasNet's 0.0003 averages over thousands of steps: when a short training ends, its statistics
+            # are still those of the first ones, and validation is no better than guessing.
             module.momentum = max(module.momentum, 0.01)
     return network
 

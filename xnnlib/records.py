@@ -138,7 +138,7 @@ class CompleteRecord(Record):
     last: _Last
     best: _Best
     train_seconds: PositiveFloat
-    images_per_second: NonNegativeFloat
+    images_per_second: PositiveFloat
 
     @model_validator(mode="after")
     def _ends_with_last(self) -> "CompleteRecord":

@@ -346,7 +346,7 @@ class Trainer:
             "best": {"top1": best["val_top1"], "epoch": best["epoch"]},
             "train_seconds": round(clocks["total"], 3),
             "compile_seconds": round(self.compile_seconds, 3),
-            "images_per_second": round(speed, 1),
+            "images_per_second": round(speed, 1) or speed,
             "complete": True,
         }
         if parallel.is_main():

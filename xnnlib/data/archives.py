@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 from xnnlib.errors import UserError
 from xnnlib.files import project_path
 
-MAX_FILE_BYTES = 64 * 2**20  # bytes; a photograph of 50 megapixels keeps well below
+MAX_FILE_BYTES = 64 * 2**20  # a photograph of 50 megapixels keeps well below
 
 # What macOS, Windows, Linux and storage boxes leave in folders; never data.
 _LITTER = {"__macosx", "thumbs.db", "desktop.ini", "lost+found", "@eadir"}

@@ -206,15 +206,23 @@ def figure_4(spec: NetworkSpec) -> PaperFigure:
     canvas.arrow((start, end.y0), (start, fan), head=False)
     canvas.write(start + 0.06, (end.y0 + fan) / 2, f"$M = {spec.experts}$", ha="left")
     middle, pitch = 1.99, 0.66
-    for index in range(spec.experts):
-        x = middle + pitch * (index - (spec.experts - 1) / 2)
+    # Of more than four experts the first two and the last are drawn.
+    names = [str(index) for index in range(spec.experts)] if spec.experts <= 4 else ["0", "1", "", "M-1"]
+    for index, name in enumerate(names):
+        x = middle + pitch * (index - (len(names) - 1) / 2)
+        if not name:
+            canvas.write(x, experts, "…")
+            continue
         canvas.circle(x, experts, "×", "se_cond")
         canvas.arrow((start, fan), (x, fan), (x, experts + RADIUS))
-        canvas.write(x - 0.04, fan - 0.14, f"$r_{{{index}}}$", ha="right")
-        expert = canvas.box(place(x - 0.49, experts, 0.3, 0.26), f"$W_{{{index}}}$", component="se_cond")
+        canvas.write(x - 0.04, fan - 0.14, f"$r_{{{name}}}$", ha="right")
+        expert = canvas.box(place(x - 0.49, experts, 0.3, 0.26), f"$W_{{{name}}}$", component="se_cond")
         canvas.arrow((expert.x1, experts), (x - RADIUS, experts))
-        side = middle - RADIUS if x < middle else middle + RADIUS
-        canvas.arrow((x, experts - RADIUS), (x, collect), (side, collect))
+        if abs(x - middle) < RADIUS:
+            canvas.arrow((x, experts - RADIUS), (x, collect + RADIUS))
+        else:
+            side = middle - RADIUS if x < middle else middle + RADIUS
+            canvas.arrow((x, experts - RADIUS), (x, collect), (side, collect))
     canvas.circle(middle, collect, "+", "se_cond")
     filters = place(middle - 0.42, main, 0.84, 0.4)
     canvas.box(filters, "convolution\nwith its $W$", component="se_cond", bold=True)
