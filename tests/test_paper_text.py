@@ -74,6 +74,7 @@ def test_claim_holds_and_fails_when_its_number_changes(name, numbers):
     [
         ("- sentence: B is ahead.\n", "not a mapping from"),
         ("a: {sentence: B is ahead., number: gain}\n", "a: it has no margin"),
+        ("a: [", "cannot be read: while parsing"),
         ("a: B is ahead.\n", "a: is 'B is ahead.'; it must be a mapping"),
         ("a: {sentence: B is ahead., at_least: 1}\n", "a: number is missing"),
         ("a: {sentence: B., number: gain, at_least: 1, other: A.}\n", "a: parameter 'other' is unknown"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from xnnlib import runtime
 from xnnlib.data import Dataset, Split
 from xnnlib.model import CondConv2d, InvertedResidual, Network, Routing, SqueezeExcite, build
 from xnnlib.records import Run, load_trained
@@ -209,7 +210,7 @@ def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device) -> dic
     found["initial_similarity"] = {}
     logits = {}
     for block, run in runs.items():
-        network, recipe = load_trained(run, device), run.recipe
+        network, recipe = load_trained(run, device), runtime.recipe_on(device, run.recipe)
         found["initial_similarity"][block] = initial_similarity(run, network)
         seen = observe(network, dataset.val, recipe, device)
         logits[block] = seen.logits

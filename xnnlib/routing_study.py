@@ -52,7 +52,7 @@ def outliers(run: Run, dataset: Dataset, device: torch.device) -> dict:
     network, rms = load_trained(run, device), []
     *_, last_block = (module for module in network.modules() if isinstance(module, InvertedResidual))
     last_block.register_forward_hook(lambda module, inputs, output: rms.append(_rms(output)))
-    logits = predict(network, dataset.val, run.recipe, device).cpu()
+    logits = predict(network, dataset.val, runtime.recipe_on(device, run.recipe), device).cpu()
     losses = F.cross_entropy(logits, dataset.val.labels, reduction="none")
     scale = _imbalance(torch.cat(rms))
     return {

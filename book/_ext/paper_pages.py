@@ -42,6 +42,7 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
     shutil.copyfile(PaperBuilder(app, app.env).make(), outdir / "paper.pdf")
     shutil.copyfile(root / "references.bib", outdir / "references.bib")
     results = root / app.config.paper_results
+    # A run's, its profile's, and the one above, which holds what is said of nested profiles together.
     folders = {folder for run in app.paper.notebooks for folder in (run.path, *run.path.parents[:2])}
     found = [file for folder in folders for file in folder.iterdir()]
     with zipfile.ZipFile(outdir / "records.zip", "w") as archive:

@@ -120,7 +120,10 @@ class Claim(BaseModel):
 
 def load_claims(path: Path) -> dict[str, Claim]:
     """The claims of a YAML file, by name. Raises UserError on one that is malformed or has no margin."""
-    entries, claims = yaml.safe_load(path.read_text(encoding="utf-8")), {}
+    try:
+        entries, claims = yaml.safe_load(path.read_text(encoding="utf-8")), {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(entries, dict):
         raise UserError(f"{path.name} is not a mapping from a claim's name to its fields.")
     for name, fields in entries.items():
@@ -222,8 +225,6 @@ def read_files(app: Sphinx, config: Config) -> None:
         app.paper_claims = load_claims(Path(app.srcdir, CLAIMS))
     except (OSError, UserError) as error:
         refuse(str(error))
-    except yaml.YAMLError as error:
-        refuse(f"{CLAIMS} cannot be read: {' '.join(str(error).split())}")
     try:
         entries = yaml.safe_load(Path(app.srcdir, EXCEPTIONS).read_text(encoding="utf-8"))
         app.paper_exceptions = [re.compile(entry["pattern"]) for entry in entries if entry["why"]]
