@@ -219,11 +219,11 @@ class InvertedResidual(nn.Module):
         self.project = ConvolutionNorm(convolution(channels, out_channels), out_channels, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = None if self.routing is None else self.routing(x)  # that its convolutions share
-        y = self.depthwise(self.expand(x, weights), weights)
+        routing_weights = None if self.routing is None else self.routing(x)
+        y = self.depthwise(self.expand(x, routing_weights), routing_weights)
         if self.gate is not None:
             y = self.gate(y)
-        y = self.project(y, weights)
+        y = self.project(y, routing_weights)
         return x + y if self.identity else y
 
 
