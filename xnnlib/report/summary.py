@@ -9,7 +9,7 @@ from xnnlib.spec import BLOCK_TITLES, BLOCKS
 # The networks that this one came from, by their names in torchvision.
 BASELINE_TITLES = {
     "mobilenet_v2": "MobileNetV2",
-    "mnasnet1_0": "MnasNet 1.0",
+    "mnasnet1_0": "MnasNet-B1",
     "mobilenet_v3_large": "MobileNetV3-Large",
     "efficientnet_b0": "EfficientNet-B0",
     "regnet_x_400mf": "RegNetX-400MF",
