@@ -64,8 +64,8 @@ def bound(env: BuildEnvironment, name: str, location: object) -> nodes.Node:
 
 
 def bound_text(env: BuildEnvironment, text: str, location: object) -> list[nodes.Node]:
-    """The nodes of a text in which `{key}` stands for a number."""
-    parts = PLACEHOLDER.split(text)
+    """The nodes of a text in which `{key}` stands for a number, which keeps its percent sign on its line."""
+    parts = PLACEHOLDER.split(text.replace(" %", "\N{NO-BREAK SPACE}%"))
     found = [bound(env, part, location) if odd % 2 else nodes.Text(part) for odd, part in enumerate(parts)]
     return [node for node in found if node.astext()]
 
