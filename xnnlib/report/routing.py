@@ -159,7 +159,8 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
     found = {}
     if runs := [run for one in filter(in_study, experiments) for run in one.runs]:
         record, sources = runs[0].record, tuple(map(run_source, runs))
-        shared = {"epochs": record["epochs"], "crop": record["recipe"]["crop"]}
+        shared = {"epochs": record["epochs"]}
+        shared |= {name: record["recipe"][name] for name in ("crop", "batch_size", "peak_learning_rate")}
         shared |= {name: record["dataset"][name] for name in ("num_classes", "val_images")}
         shared["seeds"] = max(run.record["seed"] for run in runs) + 1
         chance = log(shared["num_classes"])
@@ -192,10 +193,10 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
 def _loss_numbers(run: Run, study: dict) -> dict[str, Number]:
     source, loss = run_source(run), run.record["last"]["loss"]
     shown = {"worst_loss": (loss, f"{loss:.1f}")}
-    if measured := study["runs"].get(source.removeprefix("results/")):
+    measured = study["runs"].get(source.removeprefix("results/"))
+    if measured and measured["scale"] is not None:  # outputs that overflow have no median to speak of
         shown["median_loss"] = (measured["median_loss"], f"{measured['median_loss']:.1f}")
-        counted = {name: measured[name] for name in ("outliers", "scale") if measured[name] is not None}
-        shown |= {name: (value, format_setting(value)) for name, value in counted.items()}
+        shown |= {name: (measured[name], format_setting(measured[name])) for name in ("outliers", "scale")}
     return {name: Number.of(value, (source,), text) for name, (value, text) in shown.items()}
 
 
