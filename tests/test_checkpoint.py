@@ -33,13 +33,17 @@ def test_newest_is_read_and_one_before_is_kept(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_checkpoint_is_named_and_one_before_is_used(tmp_path, capsys):
+def test_damaged_checkpoint_is_named_and_one_before_is_used(tmp_path, capsys, monkeypatch):
     save_two(tmp_path)
     newest = tmp_path / CHECKPOINT
     newest.write_bytes(newest.read_bytes()[:-200])
     state = load_checkpoint(tmp_path)
     assert state["step"] == 1 and (state["weight"] == 1).all()
-    assert f"{CHECKPOINT} is damaged; it is not used." in capsys.readouterr().err
+    assert f"{CHECKPOINT} is damaged; it is not used." in capsys.readouterr().out
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(UserError, match="No space left"):
+        save_checkpoint(tmp_path, {"step": 3})
+    assert load_checkpoint(tmp_path)["step"] == 1  # the damaged one was not put in its place
 
 
 def test_killed_between_the_two_renames(tmp_path):
@@ -116,7 +120,7 @@ def test_torn_checkpoint_costs_only_steps(dataset, whole, tmp_path, monkeypatch,
     (tmp_path / CHECKPOINT).write_bytes(b"torn")
     fit(SPEC, dataset, RECIPE, tmp_path, device=CPU)
     seen = capsys.readouterr()
-    assert "checkpoint.pt is damaged; it is not used." in seen.err
+    assert "checkpoint.pt is damaged; it is not used." in seen.out
     assert "resuming from epoch 2, step 0." in seen.out
     assert result(tmp_path) == whole
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from small_archives import WNIDS, image_folder, refused, tiny_imagenet, write_folder, write_zip
 
-from xnnlib.data import SOURCES, load_dataset
+from xnnlib.data import load_dataset
+from xnnlib.spec import DATASETS
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def test_fingerprint_is_over_content_not_container(tmp_path):
     assert torch.equal(loaded[0].train.images.pixels, loaded[2].train.images.pixels)
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", DATASETS)
 def test_second_call_reads_the_cache(tmp_path, monkeypatch, name):
     roots = {
         "shapes": "",

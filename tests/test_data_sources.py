@@ -93,6 +93,13 @@ def test_folder(tmp_path, wrapper, beside, write):
     assert val == [("0.jpg", 0), ("1.jpg", 0), ("0.jpg", 1), ("1.jpg", 1), ("0.jpg", 2), ("1.jpg", 2)]
 
 
+def test_numbers_in_names_are_in_their_order_however_long(tmp_path):
+    long = "1" * 5000
+    names = ["a_2.jpg", "a_010.jpg", "a_11.jpg", f"a_{long}.jpg", f"a_{long}0.jpg"]
+    files = {f"{split}/a/{name}": b"" for split in ("train", "val") for name in reversed(names)}
+    assert [name for name, _ in chosen("folder", write_zip(tmp_path / "x.zip", files))[1]] == names
+
+
 def test_a_class_may_be_called_train(tmp_path):
     root = write_folder(tmp_path, image_folder(classes=("eval", "train")))
     assert chosen("folder", root)[0] == ["eval", "train"]

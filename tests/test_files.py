@@ -33,6 +33,15 @@ def test_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
     assert names(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
 
 
+def test_full_disk_while_locking_is_one_line_and_locks_nothing(tmp_path, monkeypatch):
+    with monkeypatch.context() as full:
+        full.setattr(type(tmp_path), "write_text", disk_full)
+        with pytest.raises(UserError, match=r"cannot be written \(No space left"), locked(tmp_path):
+            pass
+    with locked(tmp_path):
+        pass
+
+
 def test_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"run/x cannot be written \(Not a directory\)"):

@@ -129,5 +129,6 @@ def test_name_that_makes_no_folder_is_refused_and_leaves_the_others(project, nam
         runs.write(f"{name}: {{base: plain, blocks: [se], seeds: [0]}}\n")
     *others, last = profile_names(project)
     assert [load_profile(project, other).name for other in others] == ["plain", "changed"]
-    with pytest.raises(UserError, match=f"^profiles/runs.yaml: {re.escape(told)}"):
-        load_profile(project, last)
+    for asked in (last, str(last)):  # as YAML reads it and as a command line gives it
+        with pytest.raises(UserError, match=f"^profiles/runs.yaml: {re.escape(told)}"):
+            load_profile(project, asked)

@@ -1,5 +1,6 @@
 """What was varied: each run beside its base, what differs read from the records."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 from report_runs import write_run
 
 from xnnlib import complexity
+from xnnlib.errors import Diverged
 from xnnlib.report.experiments import experiment_numbers, experiment_table, load_experiments
 from xnnlib.spec import NetworkSpec, recipe_for
 
@@ -33,6 +35,15 @@ def found(tmp_path):
 def test_only_what_was_run_is_an_experiment(found):
     shown = [(one.profile, one.block, len(one.runs)) for one in found]
     assert shown == [("narrow", "se", 2), ("routine", "se", 1)]
+
+
+def test_run_that_diverged_is_not_left_out(tmp_path):
+    run = write_run(tmp_path, "se", profile="narrow")
+    step = {"epoch": 1, "step": 2, "steps_per_epoch": 3, "learning_rate": 0.1, "checkpoint": None}
+    record = run.record | {"complete": False, "diverged": step}
+    (run.path / "record.json").write_text(json.dumps(record))
+    with pytest.raises(Diverged, match="narrow/se-seed0 diverged"):
+        load_experiments(tmp_path / "results", {"narrow": profile("narrow")})
 
 
 def test_changes_are_read_from_the_records(found):

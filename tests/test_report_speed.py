@@ -77,8 +77,10 @@ def test_numbers_are_those_of_one_thread_and_say_where_they_are_from(tmp_path):
 
 def test_numbers_are_of_the_newest_file_of_each_kind_of_device(tmp_path):
     other = example(CPU | {"name": "another"}, "2026-03-01T00:00:00Z")
+    del other["entries"][1:]
     numbers = speed_numbers(loaded(tmp_path, other, example(), example(H100)))
     assert numbers["speed.cpu.device"].text == "another"
+    assert "speed.cpu.se.images_per_second" not in numbers  # which the other processor alone has
     assert numbers["speed.cuda.device"].text == H100["name"]
 
 

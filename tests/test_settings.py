@@ -156,9 +156,17 @@ def test_command_line_asks_for_the_same_as_the_settings():
     assert from_arguments([*options, "--hold-out"], "", "") == Settings(hold_out=True, **values)
 
 
-def test_unknown_option_is_refused():
-    with pytest.raises(UserError, match="option '--epoch' is unknown; .* Did you mean '--epochs'?"):
-        from_arguments(["--run-dir", "x", "--epoch=3"], "train", "")
+@pytest.mark.parametrize(
+    "option, told",
+    [
+        ("--epoch=3", "option '--epoch' is unknown; .* Did you mean '--epochs'?"),
+        ("--epochs=few", "argument --epochs: invalid int value: 'few'; see --help."),
+        ("--hold-out=yes", "argument --hold-out: ignored explicit argument 'yes'; see --help."),
+    ],
+)
+def test_option_that_is_unknown_or_of_another_type_is_one_line(option, told):
+    with pytest.raises(UserError, match=told):
+        from_arguments(["--run-dir", "x", option], "train", "")
 
 
 def test_record_gets_every_setting_but_the_places():

@@ -32,6 +32,7 @@ def test_table_is_varied_as_section_6_asks():
         (NetworkSpec, {"expert": 2}, "parameter 'expert' is unknown; .* Did you mean 'experts'?"),
         (NetworkSpec, {"experts": 2.5}, "experts is 2.5; it must be an integer."),
         (NetworkSpec, {"width": 0.0}, "width is 0.0; it must be above 0."),
+        (Recipe, {"resize": 48}, "crop is 56, larger than resize, 48; make it at most that."),
         (
             Recipe,
             {"weight_decay_on": "none"},

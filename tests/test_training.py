@@ -143,7 +143,7 @@ def test_network_that_does_not_compile_trains_as_it_is(monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", fails)
     network = Network("standard", 3, width=0.25)
     assert runtime.compiled(network, RECIPE, torch.device("cuda")) == (network, 0.0)
-    assert capsys.readouterr().err == "warning: not compiled, trains slower: no compiler\n"
+    assert capsys.readouterr().out == "warning: not compiled, trains slower: no compiler\n"
     assert runtime.compiled(network, RECIPE, CPU) == (network, 0.0)
     assert capsys.readouterr().err == ""
 

@@ -1,7 +1,7 @@
 """Take out of an executed notebook what says nothing of the run.
 
-The frames of the progress bars, which are all that goes to stderr, and the place where papermill wrote it
-before it came into the run folder.
+What goes to stderr, the frames of the progress bars and the state of the cache, and the place where papermill
+wrote it before it came into the run folder.
 """
 
 import sys

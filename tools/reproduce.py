@@ -91,7 +91,8 @@ def run(profile: Profile, options: list[str]) -> int:
     # The slowest block first: two runs side by side end together.
     first = [f"{results}/{run}/train.ipynb" for run in profile.run_names() if run.startswith("se_cond")]
     command = [*options, *(["--prioritize", *first] if first else [])]
-    if not any("profile" in option for option in options):  # a cluster's has its own limits
+    if not any(option.startswith(("--profile", "--workflow-profile")) for option in options):
+        # A cluster's profile has limits of its own.
         command += ["--resources", "gpu=1", f"mem_mb={memory_mb()}"]
     command += ["--config", f"results={results}", f"gpu={int(torch.cuda.is_available())}"]
     logs = Path("_build", profile.name, "logs")

@@ -200,7 +200,7 @@ def paired(logits: Tensor, baseline: Tensor, labels: Tensor) -> dict[str, float 
 def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device) -> dict:
     """What the report says of the trained networks, as JSON can hold it; `runs` maps each block to its run.
 
-    Means of routing and gates are over 5,000 training images, evenly spread, centre cropped;
+    Means of routing and gates are over every k-th training image, 5,000 at least, centre cropped;
     everything else is over the validation images. Raises UserError if weights are missing.
     """
     labels = dataset.val.labels

@@ -8,7 +8,6 @@ seen by its checksum, and the one before it is used.
 import hashlib
 import io
 import signal
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +124,10 @@ def save_checkpoint(run_dir: Path, state: dict) -> None:
 
 
 def load_checkpoint(run_dir: Path) -> dict | None:
-    """The newest whole checkpoint, on the CPU, or None if there is none; says so if one is damaged."""
+    """The newest whole checkpoint, on the CPU, or None if there is none; says so if one is damaged.
+
+    That one is removed: the next checkpoint would push it over the whole one.
+    """
     for name in (CHECKPOINT, PREVIOUS):
         path = run_dir / name
         try:
@@ -134,7 +136,8 @@ def load_checkpoint(run_dir: Path) -> dict | None:
             continue
         if header == _MAGIC + hashlib.sha256(content).hexdigest().encode():
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        print(f"{path} is damaged; it is not used.", file=sys.stderr)
+        print(f"{path.parent.name}/{name} is damaged; it is not used.")
+        path.unlink(missing_ok=True)
     return None
 
 

@@ -70,12 +70,10 @@ _WANTED = {
 def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
     """The first of pydantic's errors as a sentence; `known` names the fields there are, in their order."""
     first, known = error.errors()[0], tuple(known)
-    # A union's members and the validators that a value passes follow the field's name in `loc`; an argument
-    # that was given by position has its number for a name.
-    parts = [part for part in first["loc"] if not str(part).startswith(("constrained-", "function-"))]
-    name = ".".join(
-        known[part] if part is parts[0] and isinstance(part, int) else str(part) for part in parts
-    )
+    parts = list(first["loc"])
+    if parts and isinstance(parts[0], int):  # an argument that was given by position
+        parts[0] = known[parts[0]]
+    name = ".".join(map(str, parts))
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
     if isinstance(context.get("error"), UserError):
         return str(context["error"])

@@ -76,11 +76,10 @@ def profile_names(root: Path = Path()) -> list[str]:
 def load_profile(root: Path, name: str) -> Profile:
     """One profile. Raises UserError, `profiles/...: what, what to do`, on all that is wrong with it."""
     entries = _read(root, RUNS)
-    if name not in entries:
-        choose(f"{RUNS}: profile", name, map(str, entries))
-    entry, where = entries[name], f"{RUNS}: {name}"
-    if not isinstance(name, str):
+    where = f"{RUNS}: {choose(f'{RUNS}: profile', str(name), map(str, entries))}"
+    if not isinstance(name, str) or name not in entries:
         raise UserError(f"{where}: to YAML this name is not text; put it in quotes.")
+    entry = entries[name]
     if not isinstance(entry, dict):
         raise UserError(f"{where} is {entry!r}; it must have `blocks` and `seeds`.")
     for key in entry:

@@ -1,4 +1,4 @@
-"""The run folder: what a training run leaves behind, and the only thing that the report reads.
+"""The run folder: what a training run leaves behind, and what the report reads.
 
 record.json          what ran, on what, and the result (`CompleteRecord`)
 epochs.csv           one row an epoch (`EpochRow`)
@@ -132,7 +132,10 @@ class Record(Identity):
 
 
 class CompleteRecord(Record):
-    """What only a run that came to its end can say."""
+    """What only a run that came to its end can say.
+
+    `train_seconds` are those of its epochs, validation included; `images_per_second` is of training alone.
+    """
 
     epochs: PositiveInt
     last: _Last
@@ -237,20 +240,25 @@ def columns(rows: list[dict]) -> dict[str, list[float]]:
     return {name: [row[name] for row in rows] for name in EPOCH_COLUMNS}
 
 
+def load_complete(run_dir: Path) -> Run:
+    """Read the folder of a complete run. Raises UserError if it is none, Diverged if the run has diverged."""
+    run = load_run(run_dir)
+    if run.record.get("diverged"):
+        raise Diverged(divergence(run.path, run.record["diverged"]))
+    if not run.record["complete"]:
+        raise UserError(f"{run.path} is not complete; train it to the end or move it away.")
+    return run
+
+
 def load_runs(results_dir: str | os.PathLike, profile: str) -> list[Run]:
     """The complete runs of a profile, by block in the paper's order, then by seed.
 
     Raises UserError if there is none or if one is not complete, Diverged if one has diverged.
     """
     folder = Path(results_dir) / profile
-    runs = [load_run(path.parent) for path in sorted(folder.glob(f"*/{RECORD}"))]
+    runs = [load_complete(path.parent) for path in sorted(folder.glob(f"*/{RECORD}"))]
     if not runs:
         raise UserError(f"{folder} holds no run records; make them with: make reproduce PROFILE={profile}")
-    for run in runs:
-        if run.record.get("diverged"):
-            raise Diverged(divergence(run.path, run.record["diverged"]))
-        if not run.record["complete"]:
-            raise UserError(f"{run.path} is not complete; train it to the end or move it away.")
     return sorted(runs, key=lambda run: (BLOCKS.index(run.record["block"]), run.record["seed"]))
 
 

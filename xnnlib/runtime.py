@@ -1,4 +1,4 @@
-"""What this process runs on: device, names, versions, and the allocator's settings."""
+"""What this process runs on: device, precision, compiler, allocator, versions, and the digest of the code."""
 
 import ast
 import ctypes
@@ -81,7 +81,7 @@ def compiled(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[
         return compile_network(network, recipe, device)
     except Exception as error:  # whatever goes wrong in a compiler, the eager network trains as well
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        print(f"warning: not compiled, trains slower: {reason}", file=sys.stderr)
+        print(f"warning: not compiled, trains slower: {reason}")
         return network, 0.0
 
 

@@ -177,9 +177,14 @@ def require_text(variables: Mapping, *names: str) -> None:
             raise UserError(f"{name} is {variables[name]!r}; it must be text.")
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"{message}; see --help.")
+
+
 def from_arguments(arguments: list[str] | None, program: str, description: str) -> Settings:
-    """Settings from a command line. Raises UserError on an unknown option."""
-    parser = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
+    """Settings from a command line. Raises UserError on an unknown option or a value of another type."""
+    parser = _Parser(prog=program, description=description, allow_abbrev=False)
     for name, parameter in Settings.model_fields.items():
         default, option, help_text = parameter.default, _option(name), parameter.description
         if isinstance(default, bool):

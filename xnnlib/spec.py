@@ -102,7 +102,7 @@ OddInt = Annotated[PositiveInt, AfterValidator(_odd)]
 class NetworkSpec:
     """A network: Table 1 with one block variant and its sizes.
 
-    `width` multiplies every stage's channels, rounded to a multiple of 4 (paper, section 6). `routing`,
+    `width` multiplies every stage's channels, rounded to a multiple of 4. `routing`,
     `conditional_from` and `gate` matter to block "se_cond" alone: how it routes, the first level whose
     convolutions are conditional, and whether its blocks have squeeze-and-excite. `depthwise_fan_out` is that
     of the initial depthwise filters. Raises UserError on an invalid value.
@@ -218,6 +218,10 @@ class Recipe:
     resize: PositiveInt = 64
     crop: Annotated[int, Field(ge=14, lt=2**31)] = 56  # three halvings leave 14 pixels two
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+
+    def __post_init__(self):
+        if self.crop > self.resize:
+            raise UserError(f"crop is {self.crop}, larger than resize, {self.resize}; make it at most that.")
 
     def scaled(self, epochs: int, batch_size: int, crop: int) -> "Recipe":
         """The same routine in another budget, for `crop` x `crop` pixels.

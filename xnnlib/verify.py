@@ -62,7 +62,7 @@ def check_run(run: Run, dataset: Dataset) -> tuple[str, str, str]:
         return "-", "-", "FAILED: other data than the record's"
     device = runtime.pick_device()
     recipe = runtime.recipe_on(device, run.recipe)
-    loss, top1 = evaluate(load_trained(run, device), dataset.val.to(device), recipe, device)
+    loss, top1 = evaluate(load_trained(run, device), dataset.val, recipe, device)
     return f"{top1:.2f}", f"{loss:.4f}", judge(run.record["last"], loss, top1, len(dataset.val))
 
 

@@ -18,12 +18,13 @@ import json
 from pathlib import Path
 
 from paper_guard import refuse
-from paper_material import QUICK, load_material, run_title
+from paper_material import load_material, run_title
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx_external_toc.api import Document
 
 from xnnlib.errors import UserError
+from xnnlib.report.plots import DEMONSTRATION
 
 
 def load_records(app: Sphinx, config: Config) -> None:
@@ -32,7 +33,7 @@ def load_records(app: Sphinx, config: Config) -> None:
         app.paper = load_material(Path(app.srcdir), config.paper_results, config.paper_profile)
     except UserError as error:
         refuse(str(error))
-    if config.paper_profile == QUICK:
+    if config.paper_profile == DEMONSTRATION:
         announcement = "Profile quick, on procedural images: it shows that the parts work, and no result."
         config.html_theme_options["announcement"] = announcement
 

@@ -17,8 +17,6 @@ from xnnlib.report.summary import is_baseline, letter, network_title, run_source
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCKS, NetworkSpec
 
-QUICK = "quick"  # the profile on procedural images, which shows that the parts work and is marked as such
-
 
 @dataclass
 class Material:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import typst
 from docutils import nodes
-from paper_material import QUICK
 from sphinx import addnodes
 from sphinx.builders import Builder
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxTranslator
+
+from xnnlib.report.plots import DEMONSTRATION
 
 # The pages that make the paper; what else is in the book belongs to the web.
 PAGES = ("paper", "introduction", "related-work", "design", "training", "implementation", "conclusion")
@@ -188,7 +189,7 @@ class PaperBuilder(Builder):
         settings = {
             "title": self.env.titles[PAGES[0]].astext(),
             "author": self.config.author,
-            "watermark": f"profile {QUICK}" if self.config.paper_profile == QUICK else "",
+            "watermark": f"profile {DEMONSTRATION}" if self.config.paper_profile == DEMONSTRATION else "",
         }
         given = ", ".join(f"{name}: {quoted(value)}" for name, value in settings.items())
         markup = [f'#import "template.typ": *\n#show: paper.with({given})\n']

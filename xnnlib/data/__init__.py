@@ -7,10 +7,9 @@ for images, labels in train_batches(dataset.train, 64, 56, torch.Generator(), "c
 
 from xnnlib.data.batches import train_batches, val_batches
 from xnnlib.data.images import Dataset, PackedImages, Split, to_device
-from xnnlib.data.load import SOURCES, load_dataset, load_images
+from xnnlib.data.load import load_dataset, load_images
 
 __all__ = [
-    "SOURCES",
     "Dataset",
     "PackedImages",
     "Split",

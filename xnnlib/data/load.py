@@ -12,7 +12,7 @@ from xnnlib.data.images import Dataset
 from xnnlib.data.sources import archives_of, find_source, select
 from xnnlib.errors import UserError, choose
 from xnnlib.settings import Settings
-from xnnlib.spec import DATASETS as SOURCES
+from xnnlib.spec import DATASETS
 
 
 def load_dataset(
@@ -24,7 +24,7 @@ def load_dataset(
     size: int = 64,
     seed: int = 0,
 ) -> Dataset:
-    """The data set `name`, one of SOURCES, packed; its pixels are mapped from the cache's file.
+    """The data set `name`, one of DATASETS, packed; its pixels are mapped from the cache's file.
 
     `data_root`: the zip file or folder (tiny-imagenet: if empty, the environment's XNNLIB_TINY_IMAGENET;
     shapes: unused); a relative one starts at the project's root, as a run folder does. `num_classes`: the
@@ -35,7 +35,7 @@ def load_dataset(
 
     Raises UserError, one line, on every mistake in these and on damaged or missing files.
     """
-    choose("dataset", name, SOURCES)
+    choose("dataset", name, DATASETS)
     counts = {"num_classes": num_classes, "train_images": train_images, "val_images": val_images}
     request = counts | {"size": size, "seed": seed}
     for parameter, value in request.items():

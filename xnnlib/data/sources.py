@@ -178,7 +178,9 @@ def images_per_class(total: int, num_classes: int, parameter: str) -> list[int]:
 def _natural_key(file: File) -> tuple:
     """Sorts `n_2.JPEG` before `n_10.JPEG`; the path decides between files of one name."""
     base = file.name.rsplit("/", 1)[-1]
-    return [int(t) if i % 2 else t for i, t in enumerate(re.split("([0-9]+)", base))], file.name
+    # Of two numbers the longer one is larger: int() refuses thousands of digits.
+    parts = [t.lstrip("0") if i % 2 else t for i, t in enumerate(re.split("([0-9]+)", base))]
+    return [(len(t), t) if i % 2 else t for i, t in enumerate(parts)], file.name
 
 
 def select(

@@ -1,4 +1,1 @@
-"""What the paper shows, from records and specifications alone: tables, numbers and figures.
-
-Nothing here trains, and nothing that trains reads from here.
-"""
+"""What the paper shows: tables, numbers and figures, from records and specifications; nothing here trains."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from xnnlib import complexity
 from xnnlib.profiles import Profile
-from xnnlib.records import Run, load_run
+from xnnlib.records import RECORD, Run, load_complete
 from xnnlib.report.estimates import format_setting
 from xnnlib.report.numbers import COUNTED, Number, gains, measured, millions
 from xnnlib.report.summary import by_block, letter, run_source, shared
@@ -80,15 +80,14 @@ def load_experiments(results_dir: Path, profiles: Mapping[str, Profile]) -> list
     """The experiments among the profiles that have runs, in the order of the list.
 
     An experiment is a profile whose `base` is another one; a base that is only a file of parameters has no
-    runs. Raises UserError if a record cannot be read.
+    runs. Raises UserError if a record cannot be read, Diverged if a run has diverged.
     """
 
     @cache
     def complete_runs(name: str) -> list[Run]:
         names = profiles[name].run_names() if name in profiles else ()
         folders = [Path(results_dir, name, run) for run in names]
-        runs = [load_run(folder) for folder in folders if (folder / "record.json").exists()]
-        return [run for run in runs if run.record["complete"]]
+        return [load_complete(folder) for folder in folders if (folder / RECORD).exists()]
 
     return [
         Experiment(profile.name, block, runs, complete_runs(profile.base))

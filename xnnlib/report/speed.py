@@ -144,7 +144,7 @@ def speed_numbers(benchmarks: list[Benchmark]) -> dict[str, Number]:
     Each is the median over the rounds, with the quartiles as interval.
     """
     found = {}
-    for benchmark in benchmarks:
+    for benchmark in {one.device["type"]: one for one in benchmarks}.values():
         kind, device = f"speed.{benchmark.device['type']}", str(benchmark.device["name"])
         sources = (f"benchmarks/results, {benchmark.title}, commit {benchmark.commit[:10]}",)
         found[f"{kind}.device"] = Number.of(device, sources)

@@ -25,7 +25,7 @@ OPERATIONS = {
     "matmul": "mix",
 }
 # Operations that only look at a tensor or lay it out anew: nothing to draw.
-SILENT = {"__get__", "__getitem__", "view", "reshape", "flatten", "permute", "transpose", "to"}
+SILENT = {"__get__", "__getitem__", "view", "reshape", "flatten"}
 # Modules that Figure 2 draws as one box each; Figures 3 and 4 open them.
 GATE, CONDITIONAL = "squeeze and excite", "cond. conv"
 OPAQUE = {SqueezeExcite: GATE, CondConv2d: CONDITIONAL}
