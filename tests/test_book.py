@@ -3,7 +3,6 @@
 import contextlib
 import html
 import io
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,6 @@ from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from paper_material import NOTEBOOK_TABLES, TABLES, load_material
-from test_report_speed import example
 
 from xnnlib.records import EPOCHS, RECORD, load_runs
 from xnnlib.report.baselines import figure_9
@@ -85,15 +83,8 @@ def stage(folder: Path) -> Path:
     for name in ("_toc.yml", "references.bib"):
         shutil.copy(PROJECT / name, folder)
     show_profile(folder, PROFILE)
-    for name in ("profiles", "book"):
+    for name in ("profiles", "book", "benchmarks/results"):
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    benchmark = example()
-    standard, se = benchmark["entries"][:2]
-    se["latency"] = standard["latency"]
-    slower = {threads: [rate / 2 for rate in rates] for threads, rates in se["training"].items()}
-    benchmark["entries"].append(se | {"network": "se_cond", "training": slower})
-    (folder / "benchmarks/results").mkdir(parents=True)
-    (folder / "benchmarks/results/processor.json").write_text(json.dumps(benchmark))
     for block in reversed(BLOCKS):
         write_run(folder, block)
     shutil.copy(PROJECT / "results/small/analysis.json", folder / "results" / PROFILE)

@@ -6,13 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_runtime import git
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "explore.ipynb"
-
-
-def git(folder: Path, *arguments: str) -> None:
-    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-    subprocess.run(("git", *identity, *arguments), cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture
