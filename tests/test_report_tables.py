@@ -44,7 +44,8 @@ def test_every_hyper_parameter_shows_in_table_2(tmp_path, field):
     recipe = Recipe("paper")
     old = getattr(recipe, field)
     others = {"weight_decay_on": "filters", "learning_rate_set": "epoch", "precision": "float32"}
-    other = others.get(field) or (0.5 if field == "momentum" else old * 2 or 0.5)
+    others |= {"momentum": 0.5, "crop": 28}
+    other = others.get(field) or old * 2 or 0.5
     first, second = (
         table_2([write_run(tmp_path / str(i), "standard", recipe=replace(recipe, **{field: new}))])
         for i, new in enumerate((old, other))
