@@ -35,8 +35,8 @@ def test_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_full_disk_while_locking_is_one_line_and_locks_nothing(tmp_path, monkeypatch):
     with monkeypatch.context() as full:
-        full.setattr(type(tmp_path), "write_text", disk_full)
-        with pytest.raises(UserError, match=r"cannot be written \(No space left"), locked(tmp_path):
+        full.setattr(os, "fsync", disk_full)
+        with pytest.raises(UserError, match=r"\(No space left on device\); free space"), locked(tmp_path):
             pass
     with locked(tmp_path):
         pass

@@ -58,6 +58,11 @@ def test_value_given_by_position_is_named():
         NetworkSpec("se", block="se")
 
 
+def test_recipe_scaled_to_its_own_budget_is_itself():
+    for recipe in RECIPES.values():
+        assert recipe.scaled(recipe.epochs, recipe.batch_size, recipe.crop) == recipe
+
+
 def test_scaling_keeps_the_shape_of_the_routine():
     recipe = RECIPES["paper"].scaled(epochs=10, batch_size=64, crop=28)
     assert recipe.warmup_epochs == pytest.approx(1.0)

@@ -56,8 +56,8 @@ def interrupt(process: subprocess.Popen) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
-def disk_full(*_) -> None:
-    """What `os.fsync` and a write do then."""
+def disk_full(descriptor: int) -> None:
+    """What `os.fsync` does then."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -66,7 +66,6 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, mode=0o644).acquire(blocking=False)
-        owner.write_text(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
     except Timeout:
         name = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"
         raise UserError(
@@ -77,6 +76,8 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder} cannot be written ({error.strerror}); choose another folder or make it writable."
         ) from error
     with lock:
+        text = f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n"
+        write_atomically(owner, lambda file: file.write(text.encode()))
         for left in folder.glob(f".*{_PARTIAL}"):  # by a process that was killed while it wrote
             left.unlink()
         yield

@@ -188,6 +188,12 @@ def spec_of(block: str, sizes: dict) -> AnySpec:
         raise UserError(f"{sizes} is no baseline ({error}).") from None
 
 
+def require_crop_fits(crop: int, resize: int) -> None:
+    """Raise UserError if a crop of `crop` pixels is larger than images whose short side is `resize`."""
+    if crop > resize:
+        raise UserError(f"crop is {crop}, larger than resize, {resize}; make it at most that.")
+
+
 @one_line_errors
 @validated_dataclass(frozen=True, config=_STRICT)
 class Recipe:
@@ -220,8 +226,7 @@ class Recipe:
     precision: Literal["bfloat16", "float32"] = "bfloat16"
 
     def __post_init__(self):
-        if self.crop > self.resize:
-            raise UserError(f"crop is {self.crop}, larger than resize, {self.resize}; make it at most that.")
+        require_crop_fits(self.crop, self.resize)
 
     def scaled(self, epochs: int, batch_size: int, crop: int) -> "Recipe":
         """The same routine in another budget, for `crop` x `crop` pixels.

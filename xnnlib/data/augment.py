@@ -16,6 +16,8 @@ import math
 import torch
 from torch import Tensor
 
+from xnnlib.spec import require_crop_fits
+
 # ImageNet's, per channel, of pixels scaled to 0..1.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -90,8 +92,9 @@ def centre_crop(images: Tensor, sizes: Tensor, resize: int, crop: int) -> Tensor
     """Resize images (B, 3, H, W) of `sizes` (B, 2) to the short side `resize`, cut the centre `crop`.
 
     As torchvision's Resize (the long side rounded down) and CenterCrop. Returns (B, 3, crop, crop),
-    float32, 0 to 255. `crop` is at most `resize`.
+    float32, 0 to 255. Raises UserError if `crop` is larger than `resize`.
     """
+    require_crop_fits(crop, resize)
     short = sizes.amin(dim=1, keepdim=True)
     resized = torch.div(resize * sizes, short, rounding_mode="floor")
     first = torch.round((resized - crop) / 2)

@@ -73,6 +73,7 @@ def val_batches(
 
     Yields as `train_batches` does. `rank`, `world_size`: each process takes one contiguous part of the split.
     The parts differ by one image at most, and are empty where there are more processes than images.
+    Raises UserError if `crop` is larger than `resize`.
     """
     _check(batch_size, len(split))
     sizes, labels = split.images.sizes, split.labels.to(device)
