@@ -51,6 +51,9 @@ def test_changes_are_read_from_the_records(found):
     assert narrow.changes() == {"width": 0.5}
     assert narrow.change_text() == "width ×0.5"
     assert set(routine.change_text().split("; ")) == {"weight decay 0.0005", "smallest random crop 0.25"}
+    network = narrow.base_runs[0].record["network"] | {"gate": "none", "depthwise_fan_out": "layer"}
+    other = replace(narrow.runs[0], record=narrow.runs[0].record | {"network": network})
+    assert narrow._replace(runs=[other]).change_text() == "without gates; smaller initial filters"
 
 
 def test_each_is_compared_with_its_base(found):

@@ -63,7 +63,9 @@ def test_table_2_says_which_block_had_what_and_what_the_course_had(tmp_path):
     ours = Recipe("paper", epochs=30, label_smoothing=0.1)
     cells = {row[0]: row[1:] for row in table_2([write_run(tmp_path / "ours", "se", recipe=ours)]).rows}
     assert cells["Epochs"] == ("30", "55") and cells["Label smoothing"] == ("0.1", "0")
-    assert cells["Learning rate, after the warm-up"][1] == "0.15"
+    assert cells["Learning rate, after the warm-up"][1] == "0.15" and cells["Seeds"][0] == "one run, seed 0"
+    several = table_2([write_run(tmp_path / "several", "se", seed) for seed in (0, 2)])
+    assert several.rows[-1] == ("Seeds", "0, 2", "one run")
 
 
 def test_table_2_says_how_large_depthwise_filters_start(tmp_path):

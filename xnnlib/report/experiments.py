@@ -23,8 +23,9 @@ SYMBOLS = {
     "filter_size": "F",
     "expansion": "Nₑ/Nᵢ",
     "width": "width ×",
-    "depthwise_fan_out": "depthwise fan-out per",
 }
+# Changes that name and value do not tell.
+IN_WORDS = {("gate", "none"): "without gates", ("depthwise_fan_out", "layer"): "smaller initial filters"}
 # What a record says of the run itself and not of what was changed.
 NOT_A_CHANGE = ("precision", "name", "num_classes")
 
@@ -54,7 +55,8 @@ class Experiment(NamedTuple):
         """`Nₑ/Nᵢ 2`, or a recipe's fields in words: `weight decay 0.0005; label smoothing 0.1`."""
         titles = SYMBOLS | {name: title.split(" (")[0].lower() for name, title in TITLES.items()}
         texts = [
-            f"{titles.get(name, name.replace('_', ' '))} {format_setting(value)}"
+            IN_WORDS.get((name, value))
+            or f"{titles.get(name, name.replace('_', ' '))} {format_setting(value)}"
             for name, value in self.changes().items()
         ]
         return "; ".join(texts).replace("× ", "×")

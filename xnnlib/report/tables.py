@@ -130,7 +130,8 @@ def table_2(runs: Sequence[Run]) -> Table:
         theirs = shared(runs, lambda run, field=field: course[run.record["block"]][field])
         if not ours == theirs == OFF.get(field):
             rows.append((title, ours, theirs))
-    seeds = ", ".join(str(seed) for seed in sorted({run.record["seed"] for run in runs}))
+    first, *more = sorted({run.record["seed"] for run in runs})
+    seeds = ", ".join(map(str, (first, *more))) if more else f"one run, seed {first}"
     fan_out = shared(runs, lambda run: FAN_OUT_TITLES[run.record["network"]["depthwise_fan_out"]])
     rows += [*FIXED, ("Fan-out of a depthwise filter", fan_out, "not published"), ("Seeds", seeds, "one run")]
     return Table(("Hyper-parameter", "Paper", "Course"), "lll", tuple(rows))
