@@ -18,6 +18,8 @@ COSTS = {
     "coefficients": "Coefficients (millions)",
     "speed": "Training, images/s",
 }
+# What a block has in common with the baselines, if nothing else is changed.
+ALIKE = {"depthwise_fan_out": "layer"}
 # In the order of the list of profiles; a block has its own.
 OTHER_MARKERS = ("v", "P", "X", "D", "*", "<", ">", "p")
 
@@ -25,11 +27,15 @@ OTHER_MARKERS = ("v", "P", "X", "D", "*", "<", ">", "p")
 def compared(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark]) -> list[dict]:
     """A, B and C at the baselines' budget, then the baselines; none if no baseline was run.
 
-    Each has `name`, `top1` of each seed, `macs` and `coefficients` in millions, and `speed`, images/s of
-    training by one thread, None where the benchmark has not measured it; `title` and `cells` are their text.
+    torchvision takes a depthwise filter's fan-out over the whole layer: of a block that was trained from such
+    filters as well, those runs are compared. Each has `name`, `top1` of each seed, `macs` and `coefficients`
+    in millions, and `speed`, images/s of training by one thread, None where the benchmark has not measured
+    it; `title` and `cells` are their text.
     """
     found = [one for one in experiments if is_baseline(one.runs[0])]
-    groups = by_block(found[0].base) if found else {}
+    base = found[0].base if found else []
+    alike = (one for one in experiments if one.base == base and one.changes() == ALIKE)
+    groups = by_block(base) | {one.block: one.runs for one in alike}
     groups |= {one.runs[0].record["network"]["model"]: one.runs for one in found}
     measured = speed_numbers(benchmarks)
     return [_row(name, runs, measured) for name, runs in groups.items()]
