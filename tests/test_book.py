@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -18,12 +19,13 @@ from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from paper_material import NOTEBOOK_TABLES, TABLES, load_material
 
-from xnnlib.records import EPOCHS, RECORD, load_runs
+from xnnlib.records import EPOCHS, RECORD, WEIGHTS, load_runs
 from xnnlib.report.baselines import figure_9
 from xnnlib.report.plots import figure_5, figure_6
 from xnnlib.report.speed import latencies
 from xnnlib.report.style import save
 from xnnlib.spec import BLOCKS
+from xnnlib.verify import CHECKSUMS
 
 PROJECT = Path(__file__).parents[1]
 PROFILE = "study/made-up"
@@ -31,6 +33,7 @@ RUN = f"results/{PROFILE}/se-seed0"
 PAPER = sorted((PROJECT / "book").glob("*.md"))
 ARXIV = ["1709.01507", "1801.04381", "1807.11626", "1904.04971", "1905.02244", "1905.11946", "2003.13678"]
 SHOWN = new_output("stream", text="trained")
+SHIPPED, NOT_SHIPPED = (f"small-width-{width}/se-seed0/{WEIGHTS}" for width in (0.75, 1.25))
 
 
 def write_notebook(path: Path, title: str, *outputs: dict, code: str = "1 + 1") -> None:
@@ -124,6 +127,10 @@ def whole(tmp_path_factory) -> Path:
     folder = stage(tmp_path_factory.mktemp("whole"))
     write_report(folder)
     write_run(folder, "se", profile="another")
+    for name in SHIPPED, NOT_SHIPPED:
+        (folder / "results" / name).touch()
+    profile, _, file = SHIPPED.partition("/")
+    (folder / "results" / profile / CHECKSUMS).write_text(f"{'0' * 64}  {file}\n")
     for name in ("README.md", ".venv/lib/page.md", "tests/page.md", "notebooks/train.ipynb", "other/page.md"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("# Not in the book\n\n{num}`nothing`\n")
@@ -201,6 +208,14 @@ def test_runs_are_listed_with_their_result_and_shown_with_it(whole):
     run = page(whole, f"{RUN}/train")
     assert text_of(run).startswith("Block B, seed 0: 43.40 % top-1")
     assert run.index("tag_hide-input") < run.rindex("The notebook")  # the curve comes first, its code folded
+
+
+@pytest.mark.slow
+def test_download_has_the_weights_that_are_shipped_and_no_other(whole):
+    with zipfile.ZipFile(whole / "_build" / "html" / "records.zip") as archive:
+        names = archive.namelist()
+    assert [name for name in names if WEIGHTS in name] == [f"records/{SHIPPED}"]
+    assert f"records/{RUN.removeprefix('results/')}/{RECORD}" in names
 
 
 @pytest.mark.slow

@@ -9,6 +9,9 @@ from paper_guard import refuse
 from paper_typst import PAGES, PaperBuilder
 from sphinx.application import Sphinx
 
+from xnnlib.records import WEIGHTS
+from xnnlib.verify import CHECKSUMS
+
 BUILDERS = ("html", "linkcheck")
 
 
@@ -44,7 +47,11 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
     results = root / app.config.paper_results
     # A run's, its profile's, and the one above, which holds what is said of nested profiles together.
     folders = {folder for run in app.paper.notebooks for folder in (run.path, *run.path.parents[:2])}
-    found = [file for folder in folders for file in folder.iterdir()]
+    # Weights that no list of checksums names are this machine's alone.
+    lists = {folder / CHECKSUMS for folder in folders if (folder / CHECKSUMS).exists()}
+    shipped = {path.parent / line.split("  ")[1] for path in lists for line in path.read_text().splitlines()}
+    files = (file for folder in folders for file in folder.iterdir())
+    found = [file for file in files if file.name != WEIGHTS or file in shipped]
     with zipfile.ZipFile(outdir / "records.zip", "w") as archive:
         for file in sorted(file for file in found if file.is_file() and not file.name.startswith(".")):
             # Without a time of its own, so that the same records give the same bytes.
