@@ -100,22 +100,25 @@ def test_code_change_reruns_dependents(project):
 
 def test_stale_runs_of_other_profiles_are_kept_until_told(project):
     # Without its quotes this name is a number to YAML, and to Snakemake.
-    runs = '"1_2": {base: quick, blocks: [standard, se], seeds: [0], parameters: {width: 0.5}}\n'
+    runs = '"1_2": {base: quick, blocks: [standard, se], seeds: [0, 1], parameters: {width: 0.5}}\n'
     (project / "profiles/runs.yaml").write_text(runs)
     leave_runs(project, "1_2", code="older")
     for file in ("record.json", "train.ipynb"):
         (project / "results/1_2/standard-seed0" / file).unlink()
+    without_digest = project / "results/1_2/se-seed1/record.json"
+    without_digest.write_text(without_digest.read_text().replace('"code": "older"', '"was": "older"'))
     status, printed, made = reproduce(project, "1_2", "")
     assert (status, made) == (2, set())
     assert (
-        "error: results/1_2 holds trained runs that are stale: se-seed0 (`make status` says why)" in printed
+        "error: results/1_2 holds trained runs that are stale: standard-seed1, se-seed0 (`make status` says"
+        in printed
     )
 
     # Slurm is not needed to see what it would be asked for.
     slurm = ("-n", "--workflow-profile", "profiles/slurm")
     status, printed, _ = reproduce(project, "1_2", "retrain", *slurm)
     assert status == 0
-    assert "To train anew: se-seed0; to train: standard-seed0" in printed
+    assert "To train anew: standard-seed1, se-seed0, se-seed1; to train: standard-seed0" in printed
     assert "this profile has no book" in printed and "rule book" not in printed
     (job,) = printed.split("rule train:")[1:] or [""]
     resources = job.split("resources:")[1].splitlines()[0]

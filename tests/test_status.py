@@ -95,9 +95,9 @@ def test_each_state_is_a_line_and_a_broken_profile_hides_no_other(project, capsy
     assert main() == 2
     printed = capsys.readouterr()
     assert printed.out.splitlines()[1:] == [
-        f"{'quick':20}    2  up to date (standard-seed0, se_cond-seed0)",
-        f"{'quick':20}    1  stale: the code changed (se-seed0)",
-        f"{'study/one':20}    2  missing",
+        f"{'quick':28}    2  up to date (standard-seed0, se_cond-seed0)",
+        f"{'quick':28}    1  stale: the code changed (se-seed0)",
+        f"{'study/one':28}    2  missing",
     ]
     first, second = printed.err.splitlines()
     assert first.startswith("error: profiles/gone.yaml cannot be read")

@@ -1,7 +1,8 @@
 """Make everything of one profile, from its data to its book: `make reproduce`.
 
 Snakemake does the work; this says which trained runs stay, how many trainings fit on the machine, and how far
-they are. Killed in whatever way, it leaves nothing running, and the same command resumes.
+they are. Stopped, it leaves nothing running; killed, it leaves that to the next command. Either way the same
+command resumes.
 """
 
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 import psutil
 import torch
 from sessions import end_session, renice_kernels
-from status import STALE, TRAINED, statuses
+from status import OLDER, STALE, TRAINED, statuses
 
 from xnnlib.errors import UserError, choose
 from xnnlib.files import locked
@@ -69,6 +70,8 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
             f"results/{profile.name} holds trained runs that are stale: {', '.join(old)} (`make status` says "
             "why); add STALE=keep to go on with them, or STALE=retrain to train anew."
         )
+    if stale == "retrain":  # of older code nobody can say whether it has changed
+        old = [run for run, text in found.items() if text.startswith((STALE, OLDER))]
     retrained = [] if stale == "keep" else old
     if dry:
         print(f"To train anew: {', '.join(retrained) or 'none'}; to train: {', '.join(missing) or 'none'}")
@@ -162,4 +165,4 @@ def conclude(profile: Profile, status: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]) if sys.argv[2:] else f"usage: tools/reproduce.py {main.__doc__}")

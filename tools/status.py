@@ -11,6 +11,7 @@ from xnnlib.runtime import code_digest
 from xnnlib.settings import Settings
 
 COMPARED = ("block", "seed", "dataset", "num_classes", "train_images", "val_images", "hold_out")
+WIDTH = 28  # of the longest name
 TRAINED = UP_TO_DATE, OLDER, STALE = "up to date", "made by older code", "stale"
 
 
@@ -61,7 +62,7 @@ def table(profile: Profile) -> list[str]:
     found: dict[str, list[str]] = {}
     for run, text in statuses(profile).items():
         found.setdefault(text, []).append(run)
-    lines = {f"{profile.name:20} {len(runs):4}  {text}": runs for text, runs in found.items()}
+    lines = {f"{profile.name:{WIDTH}} {len(runs):4}  {text}": runs for text, runs in found.items()}
     return [line + (f" ({', '.join(runs)})" if len(lines) > 1 else "") for line, runs in lines.items()]
 
 
@@ -70,7 +71,7 @@ def main() -> int:
     problems = []
     try:
         names = profile_names()
-        print(f"{'profile':20} runs  state")
+        print(f"{'profile':{WIDTH}} runs  state")
     except UserError as error:
         names, problems = [], [error]
     for name in names:
