@@ -1,6 +1,6 @@
 """From the records to the book for one profile: `make reproduce PROFILE=quick`.
 
-    train (one job per block and seed) ──> report (three notebooks) ──> book
+    train (one job per block and seed) ──> report (its notebooks) ──> book
 
 A run is trained if its executed notebook is not there, and for no other reason: neither a fresh clone nor a newer
 mtime starts hours of training. Which trained runs are stale is decided, and those to train again are put aside,

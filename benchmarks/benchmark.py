@@ -3,7 +3,7 @@
 A processor's speed drifts within minutes, more so beside other work. Therefore all is measured in one
 process and in interleaved rounds: a round takes every measurement once, the next one in reverse order. Two
 networks are compared round by round, and the benchmark may end after any whole round. On a processor,
-training is measured with one thread, as the paper's runs train, and with all.
+training is measured with one thread, as runs side by side train, and with all.
 
 Variants:
 - "project": the project's `train_step` on batches of `train_batches`, as it trains on this device;

@@ -181,7 +181,7 @@ def test_git_changes_no_line_ends(tmp_path):
 # Versions and traces
 
 
-@pytest.mark.parametrize("name", ["results", "explore"])
+@pytest.mark.parametrize("name", ["results", "analysis", "explore"])
 def test_notebooks_show_the_profile_that_the_book_shows(name):
     (shown,) = re.findall(r'^profile = "([a-z]+)"$', code_files()[f"notebooks/{name}.ipynb"], re.MULTILINE)
     assert shown == CONFIG["sphinx"]["config"]["paper_profile"]

@@ -5,6 +5,7 @@ epochs.csv           one row an epoch (`EpochRow`)
 weights.safetensors  the last epoch's weights
 train.ipynb          the executed notebook, written by papermill
 checkpoint.pt        the state to resume from, and the one before; removed when the run is complete
+inputs.json          of older runs: digests of the code, which are in the record since; nothing reads it
 """
 
 import csv

@@ -66,13 +66,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-    profile: Line = Field("custom", description="the name that the record carries")
+    profile: Line = Field("custom", description="the name that the record carries; it loads no profile")
     model: Line = Field("xnn", description="the paper's network, or a name of torchvision's or timm's models")
     block: Literal[BLOCKS] = Field("standard", description=f"one of {', '.join(BLOCKS)}")
     seed: NonNegativeInt = Field(0, description="of the weights and the augmentation")
     recipe: Literal[tuple(RECIPES)] = Field("paper", description=f"one of {', '.join(RECIPES)}")
     recipe_changes: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(
-        {}, description="hyper-parameters that differ from the recipe's, such as {label_smoothing: 0.1}"
+        {}, description="fields of Recipe in other values, such as {label_smoothing: 0.1}"
     )
     epochs: PositiveInt32 = Field(2, description="how many")
     batch_size: PositiveInt32 = Field(20, description="images a step, over all ranks")
@@ -86,11 +86,11 @@ class Settings(BaseModel):
     reduction: PositiveInt32 = Field(4, description="R, of squeeze-and-excite")
     experts: PositiveInt32 = Field(4, description="M, of conditional convolution")
     routing: Literal[ROUTINGS] = Field("equalised", description=f"one of {', '.join(ROUTINGS)}")
-    conditional_from: PositiveInt32 = Field(1, description="the first level of conditional convolutions")
-    gate: Literal[GATES] = Field("se", description="none: conditional convolution without squeeze-and-excite")
+    conditional_from: PositiveInt32 = Field(1, description="the first conditional level, 1 to 5")
+    gate: Literal[GATES] = Field("se", description=f"of block se_cond, one of {', '.join(GATES)}")
     filter_size: PositiveInt32 = Field(3, description="F, of the depthwise filters")
     depthwise_fan_out: Literal[FAN_OUTS] = Field(
-        "channel", description="of the initial depthwise filters: F * F of the channel, or of the whole layer"
+        "channel", description="of the initial depthwise filters, F * F of the channel or of the whole layer"
     )
     expansion: PositiveInt32 = Field(4, description="Ne / Ni")
     width: Annotated[float, Field(ge=0.05)] = Field(1.0, description="multiplies every stage's channels")
@@ -122,8 +122,9 @@ class Settings(BaseModel):
         if self.model == "xnn":
             return NetworkSpec(**sizes)
         for name, value in sizes.items():
-            if name != "num_classes" and value != type(self).model_fields[name].default:
-                raise UserError(f"{name} is of model xnn; leave it out for model {self.model}.")
+            default = type(self).model_fields[name].default
+            if name != "num_classes" and value != default:
+                raise UserError(f"{name} is of model xnn; leave it {default!r} for model {self.model}.")
         from xnnlib import baselines  # takes seconds, which the paper's own networks need not wait
 
         return baselines.find(self.model, self.num_classes)
@@ -190,7 +191,7 @@ def from_arguments(arguments: list[str] | None, program: str, description: str) 
         if isinstance(default, bool):
             parser.add_argument(option, action="store_true", help=help_text)
             continue
-        help_text += "" if default in ("", {}) else f" (default: {default})"
+        help_text += "" if default in ("", {}) or name == "run_dir" else f" (default: {default})"
         kind = str if isinstance(default, dict) else type(default)
         shape = {"type": kind, "metavar": kind.__name__.upper()}
         parser.add_argument(option, default=default, help=help_text, required=name == "run_dir", **shape)

@@ -379,7 +379,7 @@ def train(
 def main(arguments: list[str] | None = None) -> int:
     """Train one network from the command line; returns the exit status."""
     try:
-        settings = from_arguments(arguments, "python -m xnnlib.training", __doc__.splitlines()[0])
+        settings = from_arguments(arguments, "python -m xnnlib.training", "Train one network.")
         with parallel.process_group():
             result = train(settings).record["last"]
             parallel.print0(f"{settings.run_dir}: top-1 {result['top1']:.2f} % after epoch {result['epoch']}")
