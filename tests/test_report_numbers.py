@@ -70,6 +70,8 @@ def test_seeds_spread_and_follow_another_block_s(tmp_path):
     assert (found["standard.top1_spread"].text, found["se.top1_spread"].text) == ("2.0", "3.0")
     firsts = [run.epochs["train_top1"][0] for run in runs if run.record["block"] == "se"]
     assert found["se.first_epoch_spread"].value == pytest.approx(max(firsts) - min(firsts))
+    lasts = [run.epochs["train_top1"][-1] for run in runs if run.record["block"] == "se"]
+    assert found["se.train_spread"].value == pytest.approx(max(lasts) - min(lasts))
     expected = stats.pearsonr(shifts["standard"], shifts["se"]).statistic
     assert found["se.seed_correlation"].value == pytest.approx(expected)
 

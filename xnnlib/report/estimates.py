@@ -53,7 +53,7 @@ def seed_difference(values: Mapping[int, float], baseline: Mapping[int, float]) 
     return estimate([values[seed] - baseline[seed] for seed in shared])
 
 
-def discordant_difference(gained: int, lost: int, images: int) -> Estimate:
+def discordant_difference(gained: float, lost: float, images: int) -> Estimate:
     """The difference of two networks' top-1 in points, from the images that one of them alone has right.
 
     `gained` are right with the first alone, `lost` with the second. The 95 % interval is Wald's for paired

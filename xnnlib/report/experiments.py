@@ -72,10 +72,7 @@ class Experiment(NamedTuple):
         for name, count in zip(("macs", "coefficients"), counts, strict=True):
             found[name] = Number.of(count, COUNTED, millions(count))
         found |= measured(self.runs)
-        for block, runs in by_block(self.base).items():
-            over = "" if block == self.block else f"_over_{block}"
-            found |= {f"{name}{over}": number for name, number in gains(self.runs, runs).items()}
-        return found
+        return found | (gains(self.runs, self.base_runs) if self.base_runs else {})
 
 
 def load_experiments(results_dir: Path, profiles: Mapping[str, Profile]) -> list[Experiment]:

@@ -45,7 +45,8 @@ class Number:
     """A number as the prose shows it, and where it was measured or computed.
 
     `value` is a text where there is no number to compare, such as a device. `interval` is the 95 % confidence
-    interval (low, high), None where there is none. `sources` are run folders, modules or publications.
+    interval (low, high), of a speed the quartiles over the rounds, None where there is none.
+    `sources` are run folders, modules or publications.
     """
 
     value: float | str
@@ -117,8 +118,9 @@ def measured(runs: Sequence[Run]) -> dict[str, Number]:
         "seeds": Number.of(len(runs), sources),
     }
     if len(runs) > 1:  # from the worst seed to the best, in points
-        firsts = [run.epochs["train_top1"][0] for run in runs]
-        for name, values in (("top1_spread", top1), ("first_epoch_spread", firsts)):
+        trained = {place: [run.epochs["train_top1"][place] for run in runs] for place in (0, -1)}
+        spreads = {"top1_spread": top1, "first_epoch_spread": trained[0], "train_spread": trained[-1]}
+        for name, values in spreads.items():
             spread = max(values) - min(values)
             found[name] = Number.of(spread, sources, f"{spread:.{digits}f}")
     return found

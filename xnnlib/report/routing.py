@@ -90,19 +90,23 @@ def title_of(run: Run) -> str:
 
 
 def _measurements(one: Experiment, study: dict) -> list[dict]:
+    """What was found in each seed; weights that overflow once rounded are no longer the run's network."""
     names = (run_source(run).removeprefix("results/") for run in one.runs)
-    return [study["runs"][name] for name in names if name in study["runs"]]
+    found = (study["runs"][name] for name in names if name in study["runs"])
+    return [own for own in found if own["scale"] is not None]
 
 
 def _changes(one: Experiment, study: dict) -> dict[str, Estimate]:
-    """What replacing the routing changes, in points, over the seeds that were analysed."""
+    """What replacing the routing changes, in points, as a mean over the seeds that were analysed.
+
+    The seeds share their images, so the interval is as wide as for one of them.
+    """
     changes = {}
     for name in REPLACED:
-        found = (own for own in _measurements(one, study) if name in own["without"])
-        pairs = [(own["without"][name], own["images"]) for own in found]
-        if pairs:
-            counts = (sum(pair[which] for pair, _ in pairs) for which in ("gained", "lost"))
-            changes[name] = discordant_difference(*map(int, counts), sum(images for _, images in pairs))
+        found = [own for own in _measurements(one, study) if name in own["without"]]
+        if found:
+            counts = (mean(own["without"][name][which] for own in found) for which in ("gained", "lost"))
+            changes[name] = discordant_difference(*counts, found[0]["images"])
     return changes
 
 
@@ -151,10 +155,10 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
 
     Changes in points of top-1; `top1` is that of each seed, `over_frozen` and `over_none` are gains over
     these two controls, and `study.best_over_frozen` is that of the best variant. `worst_loss` is that of the
-    seed with the largest; `outliers`, `median_loss` and `scale` are what `xnnlib.routing_study.outliers`
-    found in it. `study.chosen` is the most accurate of the variants that need their routing. Of a first
-    epoch the median `scale` of the first and of the last block, and the mean standard deviation of the
-    `routing`, over its last ten steps.
+    seed with the largest, `first_loss` the largest after the first epoch; `outliers`, `median_loss` and
+    `scale` are what `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate
+    of the variants that need their routing. Of a first epoch the median `scale` of the first and of the last
+    block, and the mean standard deviation of the `routing`, over its last ten steps.
     """
     found = {}
     if runs := [run for one in filter(in_study, experiments) for run in one.runs]:
@@ -173,6 +177,8 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         found[f"{key}.top1"] = _top1_of_seeds(one.runs)
         worst = max(one.runs, key=lambda run: run.record["last"]["loss"])
         found |= {f"{key}.{name}": number for name, number in _loss_numbers(worst, study).items()}
+        first = max(run.epochs["val_loss"][0] for run in one.runs)
+        found[f"{key}.first_loss"] = Number.of(first, sources, f"{first:,.0f}")
         for name, change in _changes(one, study).items():
             found[f"{key}.{name}"] = Number(*change, format_estimate(change, digits, True), sources)
         for control in CONTROLS:

@@ -113,6 +113,7 @@ FIXED = (
     ("Augmentation", "random resized crop, horizontal flip", "random resized crop, horizontal flip"),
     ("Normalisation", "ImageNet mean and standard deviation", "ImageNet mean and standard deviation"),
     ("Initial weights of the classifier", "normal, standard deviation 0.01", "not published"),
+    ("Initial weights of the gates", "PyTorch's of a linear layer", "not published"),
     ("Initial filters", "normal, variance 2 / fan-out", "not published"),
 )
 # The fan-out of a depthwise filter that is initialised.
