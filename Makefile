@@ -3,7 +3,8 @@
 PROFILE ?= quick
 PYTHON ?= python3
 SNAKEMAKE_ARGS ?=
-# What to do with trained runs that are stale: keep or retrain. Nothing: quick trains them again, others ask.
+# What to do with trained runs that are stale: keep, or retrain, then those of older code too. Nothing: quick trains
+# stale ones again, other profiles ask.
 STALE ?=
 # The archive or folder of images for `make verify`; the time that `make benchmark` may take.
 DATA ?=

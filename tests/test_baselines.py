@@ -107,7 +107,10 @@ def test_resumes_bit_for_bit(dataset, tmp_path):
     "asked, line",
     [
         ({"model": "mobilenetv2"}, "model 'mobilenetv2' is unknown; .* such as mobilenet_v2"),
-        ({"model": "mobilenet_v2", "reduction": 2}, "reduction is of model xnn"),
+        (
+            {"model": "mobilenet_v2", "reduction": 2},
+            "reduction is of model xnn; leave it 4 for model mobilenet_v2",
+        ),
     ],
 )
 def test_unknown_name_and_size_of_the_paper_s_network_are_refused(asked, line):

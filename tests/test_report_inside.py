@@ -87,7 +87,8 @@ def test_numbers_are_of_the_file(tmp_path):
         "inside.routing.sd_project": "0.200",
         "inside.routing.saturated": "4.0",
         "inside.routing.between": "25.0",
-        "inside.routing.similarity": "0.30",
+        "inside.routing.similarity_expand": "0.40",
+        "inside.routing.similarity_project": "0.10",
     }
     gain = numbers["inside.pair.se.standard"]
     assert gain.value == 2.0 and gain.low < 2.0 < gain.high

@@ -165,4 +165,5 @@ def conclude(profile: Profile, status: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]) if sys.argv[2:] else f"usage: tools/reproduce.py {main.__doc__}")
+    usage = "usage: tools/reproduce.py PROFILE STALE [options of Snakemake, files to make]"
+    sys.exit(main(*sys.argv[1:]) if sys.argv[2:] else usage)

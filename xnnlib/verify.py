@@ -35,18 +35,23 @@ def write_checksums(folder: Path) -> None:
     write_atomically(folder / CHECKSUMS, lambda file: file.write("".join(lines).encode()))
 
 
+def read_checksums(folder: Path) -> dict[str, str]:
+    """The checksum of each file of the profile's runs, by its name. Raises UserError if there are none."""
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+        return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except FileNotFoundError:
+        raise UserError(f"{folder / CHECKSUMS} is missing; there is nothing to check the files by.") from None
+    except ValueError:
+        raise UserError(f"{folder / CHECKSUMS} is damaged; fetch it again.") from None
+
+
 def check_files(folder: Path) -> dict[str, str]:
     """What is wrong with each file of the profile's runs that is not as its checksum says, by name.
 
     Raises UserError if there are no checksums.
     """
-    try:
-        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
-        expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    except FileNotFoundError:
-        raise UserError(f"{folder / CHECKSUMS} is missing; there is nothing to check the files by.") from None
-    except ValueError:
-        raise UserError(f"{folder / CHECKSUMS} is damaged; fetch it again.") from None
+    expected = read_checksums(folder)
     there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     problems = {name: "missing" for name in expected.keys() - there.keys()}
     problems |= {name: "no checksum" for name in there.keys() - expected.keys()}

@@ -10,7 +10,7 @@ from paper_typst import PAGES, PaperBuilder
 from sphinx.application import Sphinx
 
 from xnnlib.records import WEIGHTS
-from xnnlib.verify import CHECKSUMS
+from xnnlib.verify import CHECKSUMS, read_checksums
 
 BUILDERS = ("html", "linkcheck")
 
@@ -48,8 +48,8 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
     # A run's, its profile's, and the one above, which holds what is said of nested profiles together.
     folders = {folder for run in app.paper.notebooks for folder in (run.path, *run.path.parents[:2])}
     # Weights that no list of checksums names are this machine's alone.
-    lists = {folder / CHECKSUMS for folder in folders if (folder / CHECKSUMS).exists()}
-    shipped = {path.parent / line.split("  ")[1] for path in lists for line in path.read_text().splitlines()}
+    listed = (folder for folder in folders if (folder / CHECKSUMS).exists())
+    shipped = {folder / name for folder in listed for name in read_checksums(folder)}
     files = (file for folder in folders for file in folder.iterdir())
     found = [file for file in files if file.name != WEIGHTS or file in shipped]
     with zipfile.ZipFile(outdir / "records.zip", "w") as archive:

@@ -149,9 +149,10 @@ def inside_numbers(analysis: dict, prefix: str = "inside") -> dict[str, Number]:
     for block, value in analysis["initial_similarity"].items():
         found[f"{block}.initial_similarity"] = Number.of(value, sources, f"{value:.2f}")
     if routings := _routings(analysis):
-        shown = {name: pair for name, pair in _statistics(routings).items() if name != "sd"}
+        shown = {name: _statistics(routings)[name] for name in ("saturated", "between")}
         for part in {row["part"] for row in routings}:
-            shown[f"sd_{part}"] = _statistics(_routings(analysis, part=part))["sd"]
+            own = _statistics(_routings(analysis, part=part))
+            shown |= {f"{name}_{part}": own[name] for name in ("sd", "similarity")}
         found |= {f"routing.{name}": Number.of(value, sources, text) for name, (value, text) in shown.items()}
     return {f"{prefix}.{name}": number for name, number in found.items()}
 

@@ -90,7 +90,7 @@ def title_of(run: Run) -> str:
 
 
 def _measurements(one: Experiment, study: dict) -> list[dict]:
-    """What was found in each seed; weights that overflow once rounded are no longer the run's network."""
+    """What was found in each seed; a network that overflows with rounded weights is no longer the run's."""
     names = (run_source(run).removeprefix("results/") for run in one.runs)
     found = (study["runs"][name] for name in names if name in study["runs"])
     return [own for own in found if own["scale"] is not None]
