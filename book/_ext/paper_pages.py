@@ -9,6 +9,7 @@ from paper_guard import refuse
 from paper_typst import PAGES, PaperBuilder
 from sphinx.application import Sphinx
 
+from xnnlib.errors import UserError
 from xnnlib.records import WEIGHTS
 from xnnlib.verify import CHECKSUMS, read_checksums
 
@@ -49,7 +50,10 @@ def make_downloads(app: Sphinx, exception: Exception | None) -> None:
     folders = {folder for run in app.paper.notebooks for folder in (run.path, *run.path.parents[:2])}
     # Weights that no list of checksums names are this machine's alone.
     listed = (folder for folder in folders if (folder / CHECKSUMS).exists())
-    shipped = {folder / name for folder in listed for name in read_checksums(folder)}
+    try:
+        shipped = {folder / name for folder in listed for name in read_checksums(folder)}
+    except UserError as error:
+        refuse(str(error))
     files = (file for folder in folders for file in folder.iterdir())
     found = [file for file in files if file.name != WEIGHTS or file in shipped]
     with zipfile.ZipFile(outdir / "records.zip", "w") as archive:
