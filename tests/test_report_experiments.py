@@ -76,7 +76,8 @@ def test_numbers_say_what_was_gained_and_from_which_runs(found):
 
 
 def test_a_block_that_its_base_lacks_stands_without_a_gain(tmp_path):
-    write_run(tmp_path, "standard"), write_run(tmp_path, "se", profile="alone")
+    write_run(tmp_path, "standard")
+    write_run(tmp_path, "se", profile="alone")
     (one,) = load_experiments(tmp_path / "results", {name: profile(name) for name in ("small", "alone")})
     assert experiment_table([one]).rows[0][6:8] == ("", "")
     assert not [key for key in experiment_numbers([one]) if "gain" in key]

@@ -64,14 +64,14 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
         if subprocess.run(pack, stderr=quiet).returncode and quiet is None:
             sys.exit(2)  # it has said why
         found = statuses(profile)  # which the data's fingerprint may have changed
-    old = [run for run, text in found.items() if text.startswith(STALE)]
+    # Of older code nobody can say whether it has changed: only who asks to retrain gets it trained again.
+    kinds = (STALE, OLDER) if stale == "retrain" else STALE
+    old = [run for run, text in found.items() if text.startswith(kinds)]
     if old and not stale and profile.name != "quick":
         raise UserError(
             f"results/{profile.name} holds trained runs that are stale: {', '.join(old)} (`make status` says "
             "why); add STALE=keep to go on with them, or STALE=retrain to train anew."
         )
-    if stale == "retrain":  # of older code nobody can say whether it has changed
-        old = [run for run, text in found.items() if text.startswith((STALE, OLDER))]
     retrained = [] if stale == "keep" else old
     if dry:
         print(f"To train anew: {', '.join(retrained) or 'none'}; to train: {', '.join(missing) or 'none'}")

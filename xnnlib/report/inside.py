@@ -149,7 +149,8 @@ def inside_numbers(analysis: dict, prefix: str = "inside") -> dict[str, Number]:
     for block, value in analysis["initial_similarity"].items():
         found[f"{block}.initial_similarity"] = Number.of(value, sources, f"{value:.2f}")
     if routings := _routings(analysis):
-        shown = {name: _statistics(routings)[name] for name in ("saturated", "between")}
+        whole = _statistics(routings)
+        shown = {name: whole[name] for name in ("saturated", "between")}
         for part in {row["part"] for row in routings}:
             own = _statistics(_routings(analysis, part=part))
             shown |= {f"{name}_{part}": own[name] for name in ("sd", "similarity")}
