@@ -21,7 +21,7 @@ REPORTS := $(addprefix notebooks/,design.ipynb results.ipynb implementation.ipyn
 PARALLEL := -n logical --maxprocesses=4
 
 export PATH := $(BIN):$(PATH)
-export XNNLIB_CACHE := $(CURDIR)/.cache
+export XNNLIB_CACHE ?= $(CURDIR)/.cache
 # Activations in huge pages, where Linux gives them on request: a process can only start with this.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 # Only the environment's own packages; and their bytecode is kept, as each import of torch would compile

@@ -26,7 +26,9 @@ except UserError as error:
 BUILD = f"_build/{PROFILE.name}"
 PAPER = f"{BUILD}/source"  # a copy of the book's sources that shows this profile
 GPU = int(config.get("gpu", 0))
+CORES = workflow.resource_settings.cores or 1  # none is given where jobs go to a cluster
 TRAINED = [f"{RESULTS}/{run}/train.ipynb" for run in PROFILE.run_names()]
+FIRST = next(iter(PROFILE.runs().values()))
 # What networks do inside is shown of a profile whose networks were looked into; that takes the images.
 REPORTS = ["design", "results", "implementation", *(["analysis"] if Path(RESULTS, "analysis.json").exists() else [])]
 # -r: as text, for papermill's -p takes the name 1_2 for the number 12.
@@ -45,7 +47,8 @@ CODE = files("xnnlib/**/*.py", "xnnlib/**/*.mplstyle")
 ANALYSES = files("results/**/study.json", "results/**/analysis.json")
 RECORDS = files("results/**/record.json", "results/**/epochs.csv")
 BENCHMARKS = files("benchmarks/results/*.json")
-SOURCES = files("book/**/*", "profiles/**/*.yaml", "_*.yml", "references.bib")
+PROFILES = files("profiles/**/*.yaml")
+SOURCES = files("book/**/*", "_*.yml", "references.bib")
 
 
 rule all:
@@ -70,11 +73,11 @@ rule train:
         run=f"{RESULTS}/{{block}}-seed{{seed}}",
         log=f"{BUILD}/logs/{{block}}-seed{{seed}}",
         values=yaml.safe_dump(PROFILE.values(), default_flow_style=True, width=10**6).strip(),
-    threads: workflow.cores if GPU else max(1, (workflow.cores or 1) // len(TRAINED))
+    threads: CORES if GPU else max(1, CORES // len(TRAINED))
     resources:
         gpu=GPU,
         # 6 GB at the paper's size, in proportion to the pixels of a batch; measured.
-        mem_mb=1500 + 4500 * PROFILE.values()["batch_size"] * PROFILE.values()["crop"] ** 2 // (128 * 56**2),
+        mem_mb=1500 + 4500 * FIRST.batch_size * FIRST.crop**2 // (128 * 56**2),
     shell:
         "mkdir -p {BUILD}/logs {params.run} && trap 'rm -f {params.log}.progress' EXIT && "
         'echo "Training {wildcards.block}, seed {wildcards.seed}; see {params.run}/epochs.csv" && '
@@ -99,8 +102,8 @@ rule report:
     input:
         CODE,
         "notebooks/{notebook}.ipynb",
-        branch(lambda wildcards: wildcards.notebook == "results", TRAINED + RECORDS + BENCHMARKS),
-        branch(lambda wildcards: wildcards.notebook == "analysis", RECORDS + ANALYSES),
+        branch(lambda wildcards: wildcards.notebook == "results", TRAINED + RECORDS + BENCHMARKS + PROFILES),
+        branch(lambda wildcards: wildcards.notebook == "analysis", RECORDS + ANALYSES + PROFILES),
     output:
         f"{PAPER}/notebooks/{{notebook}}.ipynb",
     params:
@@ -117,6 +120,8 @@ rule book:
         CODE,
         TRAINED,
         RECORDS,
+        ANALYSES,
+        PROFILES,
         SOURCES,
         BENCHMARKS,
         expand(rules.report.output, notebook=REPORTS),

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+import sessions
 from sessions import end_session, renice_kernels
 
-# A papermill whose kernel takes a while to save, and dies of a second signal.
+# A papermill whose kernel takes a while to save, dies of a second signal, and then waits for what comes next.
 PAPERMILL = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", sys.argv[1], "ipykernel_launcher"], start_new_session=True)
@@ -20,7 +23,6 @@ def save(*_):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     time.sleep(0.5)
     open("saved", "w").close()
-    raise SystemExit
 signal.signal(signal.SIGTERM, save)
 open("kernel", "w").write(str(os.getpid()))
 print("ready", flush=True)
@@ -31,6 +33,7 @@ time.sleep(120)
 @pytest.fixture
 def papermill(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sessions, "GRACE", 600)  # nobody waits for a kernel that has saved
     command = [sys.executable, "-S", "-c", PAPERMILL, KERNEL]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout.readline() == "ready\n"
@@ -43,6 +46,19 @@ def test_kernel_saves_before_its_session_ends(papermill):
     end_session(papermill.pid)
     assert papermill.wait() != 0
     assert Path("saved").exists()
+    kernel = int(Path("kernel").read_text())
+    while psutil.pid_exists(kernel) and psutil.Process(kernel).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.1)
+
+
+def test_own_session_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = "import os, sessions; sessions.end_session(os.getsid(0)); print('alive')"
+    places = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=places, start_new_session=True, capture_output=True, text=True
+    )
+    assert done.stdout == "alive\n"
 
 
 def test_session_of_another_folder_is_left_alone(papermill, tmp_path, monkeypatch):

@@ -77,6 +77,9 @@ def test_fresh_clone_trains_nothing(project):
     for name in ("train", "design"):
         (project / f"notebooks/{name}.ipynb").write_text('{"cells": []}')
     assert reproduce(project, "study/wide", "keep")[2] == {"design", "book"}
+    (project / "results/another").mkdir()
+    (project / "results/another/analysis.json").write_text("{}")  # which any book may quote
+    assert reproduce(project, "study/wide", "keep")[2] == {"analysis", "book"}
 
 
 def test_reports_are_told_a_profile_whose_name_looks_like_a_number(project):
@@ -115,12 +118,17 @@ def test_stale_runs_of_other_profiles_are_kept_until_told(project):
     )
 
     # Slurm is not needed to see what it would be asked for.
-    slurm = ("-n", "--workflow-profile", "profiles/slurm")
+    slurm = ("-np", "--workflow-profile", "profiles/slurm")
     status, printed, _ = reproduce(project, "1_2", "retrain", *slurm)
     assert status == 0
     assert "To train anew: standard-seed1, se-seed0, se-seed1; to train: standard-seed0" in printed
     assert "this profile has no book" in printed and "rule book" not in printed
     (job,) = printed.split("rule train:")[1:] or [""]
+    command = [sys.executable, "-m", "snakemake", "--nolock", "--summary", *slurm[1:]]
+    command += ["--config", "results=results/1_2"]
+    subprocess.run(
+        command, cwd=project, env=environment(project), check=True
+    )  # without -n no cores are given
     resources = job.split("resources:")[1].splitlines()[0]
     assert "gpu=1" in resources and "cpus_per_task=8" in resources and "runtime=720" in resources
     assert (project / "results/1_2/se-seed0/train.ipynb").exists()
@@ -171,7 +179,7 @@ def test_after_a_kill_nothing_is_left_and_the_same_command_resumes(project, kill
     (project / "wait").unlink()
     status, _, made = reproduce(project, "quick", "")
     assert status == 0 and "se" in made
-    assert not _processes(session)
+    assert not _processes(session) and not (project / ".snakemake/session").exists()
     assert (project / "_build/quick/_build/html/index.html").exists()
 
 

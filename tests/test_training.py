@@ -256,6 +256,15 @@ def test_validation_loss_that_is_not_finite_counts_as_well(dataset, tmp_path, mo
         fit(SPEC, dataset, RECIPE, tmp_path, device=CPU)
 
 
+def test_ctrl_c_before_the_first_step_is_one_line(monkeypatch, capsys):
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupted)
+    assert training.main(["--run-dir=unused"]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_command_line_trains_and_explains(tmp_path, capsys):
     asked = [*ARGUMENTS, "--epochs=1", "--recipe-changes={label_smoothing: 0.1}"]
     assert training.main([*asked, f"--run-dir={tmp_path / 'run'}"]) == 0

@@ -21,6 +21,8 @@ def main(name: str) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # tools/reproduce.py says so
+        return 130
     print(summary, end="")
     return 0
 

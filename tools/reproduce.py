@@ -5,6 +5,7 @@ they are. Stopped, it leaves nothing running; killed, it leaves that to the next
 command resumes.
 """
 
+import os
 import re
 import shutil
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 import psutil
 import torch
 from sessions import end_session, renice_kernels
-from status import OLDER, STALE, TRAINED, statuses
+from status import DIVERGED, OLDER, STALE, TRAINED, statuses
 
 from xnnlib.errors import UserError, choose
 from xnnlib.files import locked
@@ -33,11 +34,11 @@ def main(name: str, stale: str, *options: str) -> int:
     """`PROFILE STALE [options of Snakemake, files to make]`: its exit status, or 2 if nothing can be run."""
     try:
         with locked(SESSION.parent):
-            if SESSION.exists():  # of a command that was killed
-                end_session(int(SESSION.read_text()))
+            if SESSION.exists() and (session := SESSION.read_text()):  # of a command that was killed
+                end_session(int(session))
             profile = load_profile(Path(), name)
             choose("STALE", stale, ("keep", "retrain", ""))
-            dry = not {"-n", "--dry-run", "--dryrun"}.isdisjoint(options)
+            dry = any(re.fullmatch(r"--dry.*|-[pkqF]*n[pkqF]*", option) for option in options)
             prepare(profile, stale, dry)
             status = run(profile, list(options))
             if not dry and status < 128:
@@ -46,6 +47,14 @@ def main(name: str, stale: str, *options: str) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before there was anything to stop
+        return _stopped(signal.SIGINT)
+
+
+def _stopped(number: int) -> int:
+    """Say so; the exit status that a shell expects."""
+    print("\nstopped; the same command resumes", file=sys.stderr)
+    return 128 + number
 
 
 def prepare(profile: Profile, stale: str, dry: bool) -> None:
@@ -65,7 +74,7 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
             sys.exit(2)  # it has said why
         found = statuses(profile)  # which the data's fingerprint may have changed
     # Of older code nobody can say whether it has changed: only who asks to retrain gets it trained again.
-    kinds = (STALE, OLDER) if stale == "retrain" else STALE
+    kinds = (STALE, OLDER, DIVERGED) if stale == "retrain" else STALE
     old = [run for run, text in found.items() if text.startswith(kinds)]
     if old and not stale and profile.name != "quick":
         raise UserError(
@@ -109,6 +118,7 @@ def run(profile: Profile, options: list[str]) -> int:
     # Its own lock outlives a kill and would have to be removed by hand. In a session of its own, Ctrl-C does
     # not reach it.
     command = [sys.executable, "-m", "snakemake", "--nolock", *command]
+    os.environ.pop("SLURM_CPUS_PER_TASK", None)  # of an allocation around this; a job has its own
     process = subprocess.Popen(command, start_new_session=True)
     SESSION.write_text(str(process.pid))
     shown = time.monotonic()
@@ -120,10 +130,9 @@ def run(profile: Profile, options: list[str]) -> int:
             show_progress(logs)
             shown = time.monotonic()
     end_session(process.pid)
-    status = 128 + received[0] if received else process.wait()
-    if received or status < 0:
-        print("\nstopped; the same command resumes", file=sys.stderr)
-    return status if status >= 0 else 128 - status
+    SESSION.unlink(missing_ok=True)
+    status = -received[0] if received else process.wait()
+    return status if status >= 0 else _stopped(-status)
 
 
 def memory_mb() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 GRACE = 40  # seconds for a training to save and to end
+BUSY = (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
 
 
 def renice_kernels(session: int) -> None:
@@ -37,9 +38,9 @@ def end_session(session: int) -> None:
         with suppress(psutil.Error):
             kernel.terminate()
     deadline = time.monotonic() + GRACE
-    while any(map(_is_alive, kernels)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    for process in members:
+    while any(map(_is_busy, kernels)) and time.monotonic() < deadline:
+        pass
+    for process in [*kernels, *members]:
         with suppress(psutil.Error):
             process.kill()
 
@@ -49,14 +50,15 @@ def _members(session: int) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) == session and process.cwd() == str(Path.cwd()):
+            if os.getsid(process.pid) == session != os.getsid(0) and process.cwd() == str(Path.cwd()):
                 found.append(process)
     return found
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def _is_busy(kernel: psutil.Process) -> bool:
+    """Whether it computes or writes in the next two seconds: once it has saved, it waits for papermill."""
     with suppress(psutil.Error):
-        return process.status() != psutil.STATUS_ZOMBIE  # which has ended, and waits for its parent
+        return kernel.cpu_percent(2) > 2 or kernel.status() in BUSY
     return False
 
 

@@ -13,6 +13,7 @@ from xnnlib.settings import Settings
 COMPARED = ("block", "seed", "dataset", "num_classes", "train_images", "val_images", "hold_out")
 WIDTH = 28  # of the longest name
 TRAINED = UP_TO_DATE, OLDER, STALE = "up to date", "made by older code", "stale"
+DIVERGED = "diverged"
 
 
 def run_status(folder: Path, settings: Settings, fingerprint: str = "") -> str:
@@ -28,7 +29,7 @@ def run_status(folder: Path, settings: Settings, fingerprint: str = "") -> str:
     except UserError as error:
         return f"{STALE}: {error}"
     if not record["complete"]:
-        return "diverged" if "diverged" in record else "interrupted"
+        return DIVERGED if "diverged" in record else "interrupted"
     if reasons := _changes(record, settings, fingerprint):
         return f"{STALE}: {'; '.join(reasons)}"
     return UP_TO_DATE if "code" in record else f"{OLDER}, commit {record['commit'][:7]}"
@@ -39,7 +40,7 @@ def _changes(record: dict, settings: Settings, fingerprint: str) -> list[str]:
     asked = {name: getattr(settings, name) for name in COMPARED}
     asked |= asdict(settings.routine) | settings.network.sizes()
     del asked["precision"]  # a device without fast bfloat16 trains in float32
-    found = record.get("parameters", {}) | record["recipe"] | record["network"]
+    found = (record.get("parameters") or {}) | record["recipe"] | record["network"]
     reasons = ["the code changed"] if record.get("code", code_digest()) != code_digest() else []
     for name, value in asked.items():
         if found.get(name, value) != value:

@@ -390,6 +390,9 @@ def main(arguments: list[str] | None = None) -> int:
         if parallel.is_main():
             print(f"interrupted: {why}", file=sys.stderr)
         return why.exit_status
+    except KeyboardInterrupt:
+        print("interrupted before the first step; give the same command again.", file=sys.stderr)
+        return 130
     return 0
 
 
