@@ -69,6 +69,12 @@ def test_a_block_from_the_baselines_kind_of_filters_is_shown_from_these(experime
     assert baseline_table(own, benchmarks).rows == ()
 
 
+def test_baselines_of_another_budget_are_left_out(experiments, benchmarks):
+    (other,) = (one for one in experiments if is_baseline(one.runs[0]))
+    later = other._replace(base=[experiments[0].runs[0]])
+    assert baseline_table([*experiments, later], benchmarks) == baseline_table(experiments, benchmarks)
+
+
 def test_without_a_baseline_there_is_no_table(experiments, benchmarks):
     own = [one for one in experiments if not is_baseline(one.runs[0])]
     assert len(own) == 1 and baseline_table(own, benchmarks).rows == ()

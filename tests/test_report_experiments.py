@@ -56,6 +56,20 @@ def test_changes_are_read_from_the_records(found):
     assert narrow._replace(runs=[other]).change_text() == "without gates; smaller initial filters"
 
 
+def test_other_images_are_a_change(found):
+    narrow, _ = found
+    data = narrow.runs[0].record["dataset"] | {"train_images": 2500}
+    other = replace(narrow.runs[0], record=narrow.base_runs[0].record | {"dataset": data})
+    assert narrow._replace(runs=[other]).change_text() == "train images 2,500"
+
+
+def test_gain_of_seeds_that_the_base_lacks_is_not_paired(found):
+    narrow, _ = found
+    others = [replace(run, record=run.record | {"seed": run.record["seed"] + 2}) for run in narrow.runs]
+    (row,) = experiment_table([narrow._replace(runs=others)]).rows
+    assert row[6] == "" and row[7].startswith("\N{MINUS SIGN}1.5")
+
+
 def test_each_is_compared_with_its_base(found):
     narrow, routine = experiment_table(found).rows
     macs, coefficients = complexity.total(complexity.count(NetworkSpec("se", 10, width=0.5)))

@@ -1,11 +1,13 @@
 """The numbers of the prose: values, texts, intervals and sources."""
 
+from dataclasses import replace
+
 import pytest
 from report_runs import write_run
 from scipy import stats
 
 from xnnlib import complexity
-from xnnlib.report.numbers import numbers, run_numbers
+from xnnlib.report.numbers import gain_table, numbers, run_numbers
 from xnnlib.spec import BLOCKS, NetworkSpec
 
 MINUS = "\N{MINUS SIGN}"
@@ -97,6 +99,22 @@ def test_blocks_that_differ_or_did_not_run(tmp_path):
     found = run_numbers([write_run(tmp_path, "standard"), write_run(tmp_path, "se", device="cuda")])
     assert found["device"].text == found["device"].value == "a processor, 2 threads (A), a processor (B)"
     assert not [key for key in found if key.startswith("se_cond.")]
+
+
+def test_run_that_resumed_elsewhere_names_both_places(tmp_path):
+    run = write_run(tmp_path, "se")
+    other = {"type": "cpu", "name": "another", "threads": 1}
+    continued = [run.record | {"epoch": 2, "step": 3, "device": other}]
+    found = run_numbers([replace(run, record=run.record | {"continued": continued})])
+    assert found["device"].text == "a processor, 2 threads and another, 1 thread"
+    assert found["versions.torch"].text == "2.13.0"
+
+
+def test_gain_table_has_a_row_for_each_pair(tmp_path):
+    runs = runs_of(tmp_path, {"standard": (0.0, 2.0), "se": (0.0, 3.0), "se_cond": (0.0,)})
+    table, found = gain_table(runs), numbers(runs)
+    assert [row[0] for row in table.rows] == ["B over A", "C over A", "C over B"]
+    assert table.rows[0][1:] == (found["se.top1_gain"].text, found["se.top1_gain_welch"].text)
 
 
 def test_counts_and_shares(one_seed):

@@ -86,6 +86,7 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
     assert numbers["routing-from-4.first_loss"].value == experiments[1].runs[0].epochs["val_loss"][0]
     assert numbers["study.chance_loss"].value == pytest.approx(2.302585)
     assert (numbers["study.epochs"].value, numbers["study.seeds"].value) == (3, 2)
+    assert study_numbers(experiments[:1], STUDIED)["study.seeds"].value == 1
     # Of the seed that both have; of several seeds each is told, from the worst to the best.
     assert numbers["routing-from-4.over_none"].text == f"{MINUS}4.8"
     top1 = numbers["routing-from-4.top1"]
@@ -125,8 +126,11 @@ def test_figure_draws_the_loss_and_the_last_block_of_each_step():
     assert scale.lines[1].get_xydata().tolist() == [[step, 40.0] for step in range(1, 13)]
 
 
-def test_study_that_was_not_made_is_empty(tmp_path):
-    assert load_study(tmp_path) == {"runs": {}, "first_epoch": {}}
+def test_study_that_was_not_made_is_empty_and_draws_nothing(tmp_path):
+    study = load_study(tmp_path)
+    assert study == {"runs": {}, "first_epoch": {}}
+    with pytest.raises(UserError, match="study.json lacks frozen, equalised, zero_init, torch_init; run"):
+        figure_8(study)
 
 
 def test_damaged_study_or_one_of_other_weights_is_one_line(tmp_path):

@@ -83,7 +83,11 @@ def check_figures(app: Sphinx, doctree: nodes.document) -> None:
         uri = Path(app.srcdir, image["uri"])
         if uri.parent != Path(app.srcdir, "figures"):
             continue
-        drawn = drawn_digest(app.paper, uri.stem)
+        try:
+            drawn = drawn_digest(app.paper, uri.stem)
+        except UserError as error:
+            report(str(error), image, "figure")
+            continue
         for file in (uri.with_suffix(".svg"), uri.with_suffix(".pdf")):  # for the page and for the PDF
             if problem := _figure_problem(file, drawn):
                 report(problem, image, "figure")

@@ -18,7 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from xnnlib.report.summary import run_source
+from xnnlib.report.summary import in_each_place, run_source
 
 Cell = str | list[nodes.Node]
 
@@ -156,8 +156,9 @@ class Provenance(SphinxDirective):
             record, source = run.record, run_source(run)
             data = record["dataset"]
             data = f"{data['name']}, {data['num_classes']} classes, {data['fingerprint'][:12]}"
-            device = f"{record['device']['name']}, {record['started'][:10]}"
-            cells = (self._linked(source), data, device, record["commit"][:10])
+            device = in_each_place(record, lambda place: place["device"]["name"])
+            commit = in_each_place(record, lambda place: place["commit"][:10])
+            cells = (self._linked(source), data, f"{device}, {record['started'][:10]}", commit)
             rows[nodes.make_id(f"record-{source}")] = cells
         return ("Run folder", "Data, fingerprint", "Device, day", "Commit"), rows
 

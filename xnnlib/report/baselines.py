@@ -34,6 +34,7 @@ def compared(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark])
     """
     found = [one for one in experiments if is_baseline(one.runs[0])]
     base = found[0].base if found else []
+    found = [one for one in found if one.base == base]
     alike = (one for one in experiments if one.base == base and one.changes() == ALIKE)
     groups = by_block(base) | {one.block: one.runs for one in alike}
     groups |= {one.runs[0].record["network"]["model"]: one.runs for one in found}

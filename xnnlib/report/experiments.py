@@ -13,7 +13,7 @@ from xnnlib.profiles import Profile
 from xnnlib.records import RECORD, Run, load_complete
 from xnnlib.report.estimates import format_setting
 from xnnlib.report.numbers import COUNTED, Number, gains, measured, millions
-from xnnlib.report.summary import by_block, letter, run_source, shared
+from xnnlib.report.summary import by_block, letter, run_source, shared, top1_by_seed
 from xnnlib.report.tables import TITLES, Table
 
 # The sizes of a network as the paper writes them.
@@ -27,6 +27,7 @@ SYMBOLS = {
 # Changes that name and value do not tell.
 IN_WORDS = {("gate", "none"): "without gates", ("depthwise_fan_out", "layer"): "smaller initial filters"}
 # What a record says of the run itself and not of what was changed.
+SPLITS = ("train_images", "val_images")
 NOT_A_CHANGE = ("precision", "name", "num_classes")
 
 
@@ -48,7 +49,10 @@ class Experiment(NamedTuple):
         if not self.base_runs:
             return {}
         first = (self.runs[0].record, self.base_runs[0].record)
-        own, base = (record["network"] | record["recipe"] for record in first)
+        own, base = (
+            record["network"] | record["recipe"] | {name: record["dataset"][name] for name in SPLITS}
+            for record in first
+        )
         return {k: v for k, v in own.items() if k not in NOT_A_CHANGE and v != base.get(k)}
 
     def change_text(self) -> str:
@@ -104,8 +108,9 @@ def experiment_table(experiments: list[Experiment]) -> Table:
     for one in experiments:
         found = one.numbers()
         macs, coefficients = found["macs"].value, found["coefficients"].value
-        # One seed is paired with none: its gain is over the mean of the base's.
-        paired = "top1_gain" if len(one.runs) > 1 else ""
+        # A gain of fewer than two shared seeds is not paired, and stands in the other column alone.
+        shared_seeds = top1_by_seed(one.runs).keys() & top1_by_seed(one.base_runs).keys()
+        paired = "top1_gain" if len(shared_seeds) > 1 else ""
         names = ("seeds", "top1", paired, "top1_gain_welch", "precision")
         texts = (found[name].text if name in found else "" for name in names)
         rows.append(

@@ -22,7 +22,16 @@ from xnnlib.report.estimates import (
     seed_difference,
     size,
 )
-from xnnlib.report.summary import by_block, run_source, shared, top1_by_seed, top1_digits
+from xnnlib.report.summary import (
+    by_block,
+    in_each_place,
+    letter,
+    run_source,
+    shared,
+    top1_by_seed,
+    top1_digits,
+)
+from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCKS, LEVELS, TABLE_1, NetworkSpec
 
 COUNTED = ("xnnlib.complexity",)
@@ -144,6 +153,16 @@ def gains(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Number]:
     return shown
 
 
+def gain_table(runs: Sequence[Run]) -> Table:
+    """What one block gains over another, in points: by seed, and with Welch's interval."""
+    groups, rows = by_block(runs), []
+    for base, block in combinations(groups, 2):
+        found = gains(groups[block], groups[base])
+        texts = (found[name].text for name in ("top1_gain", "top1_gain_welch"))
+        rows.append((f"{letter(block)} over {letter(base)}", *texts))
+    return Table(("Blocks", "Gain by seed (points)", "Gain by Welch (points)"), "lrr", tuple(rows))
+
+
 def millions(count: int) -> str:
     """A count of MACs or coefficients in prose: `145.6 M`."""
     return f"{count / 1e6:,.1f} M" if count >= 1e7 else f"{count / 1e6:,.2f} M"
@@ -170,9 +189,9 @@ COMMON = {
     "recipe.crop": lambda record: record["recipe"]["crop"],
     "reduction": lambda record: record["network"]["reduction"],
     "experts": lambda record: record["network"]["experts"],
-    "device": lambda record: device_title(record["device"]),
-    "versions.python": lambda record: record["versions"]["python"],
-    "versions.torch": lambda record: record["versions"]["torch"],
+    "device": lambda record: in_each_place(record, lambda place: device_title(place["device"])),
+    "versions.python": lambda record: in_each_place(record, lambda place: place["versions"]["python"]),
+    "versions.torch": lambda record: in_each_place(record, lambda place: place["versions"]["torch"]),
 }
 
 
@@ -218,13 +237,13 @@ def _counted() -> dict[str, Number]:
         for block in BLOCKS:
             operations = complexity.count(NetworkSpec(block))
             own = complexity.total(operations)[index]
-            standard = complexity.total(complexity.count(NetworkSpec()))[index]
             found[f"{name}.{block}"] = Number.of(own, COUNTED, millions(own))
             found[f"{name}.{block}.exact"] = Number.of(own, COUNTED)
             for kind in complexity.KINDS:
                 if value := complexity.total(operations, (kind,))[index]:
                     found[f"{name}.{block}.{kind}"] = Number.of(value, COUNTED, millions(value))
-            ratio, extra = own / standard, 100 * (own / standard - 1)
+            ratio = own / found[f"{name}.standard"].value
+            extra = 100 * (ratio - 1)
             found[f"{block}.{name}_ratio"] = Number.of(ratio, COUNTED, f"{ratio:.2f}")
             found[f"{block}.{name}_extra_percent"] = Number.of(extra, COUNTED, f"{extra:.1f}")
         for group, members in {"level_5": {5}, "levels_1_3": {1, 2, 3}}.items():

@@ -72,10 +72,9 @@ def figure_5(runs: Sequence[Run]) -> PaperFigure:
         look = {"ha": "right", "va": va, "color": GREY, "bbox": card}
         axes.annotate(f"chance, {classes} classes", (1, level), **place, **look)
     panels[0].set_ylim(0, None)
-    blocks = data["blocks"].items()
     handles = [
         Line2D([], [], label=series["title"], color=COLORS[block], marker=MARKERS[block])
-        for block, series in blocks
+        for block, series in data["blocks"].items()
     ]
     handles.append(Line2D([], [], color=GREY, label=f"validation ({data['lines']})"))
     handles.append(Line2D([], [], color=GREY, label="training", **DASHED))

@@ -7,6 +7,7 @@ from statistics import mean, median
 
 from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from xnnlib.errors import UserError
 from xnnlib.records import WEIGHTS, Run
 from xnnlib.report.estimates import Estimate, discordant_difference, format_estimate, format_setting
 from xnnlib.report.experiments import Experiment
@@ -166,7 +167,7 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         shared = {"epochs": record["epochs"]}
         shared |= {name: record["recipe"][name] for name in ("crop", "batch_size", "peak_learning_rate")}
         shared |= {name: record["dataset"][name] for name in ("num_classes", "val_images")}
-        shared["seeds"] = max(run.record["seed"] for run in runs) + 1
+        shared["seeds"] = max(len(one.runs) for one in experiments if in_study(one))
         chance = log(shared["num_classes"])
         found["study.chance_loss"] = Number.of(chance, sources, f"{chance:.1f}")
         found |= {f"study.{name}": Number.of(value, sources) for name, value in shared.items()}
@@ -221,6 +222,8 @@ def _first_epoch_numbers(study: dict) -> dict[str, Number]:
 def figure_8(study: dict) -> PaperFigure:
     """The first epoch of four routings: the loss, and how unequal the images' activations are, by step."""
     epochs = study["first_epoch"]
+    if missing := [kind for kind in LOOKS if kind not in epochs]:
+        raise UserError(f"results/{STUDY} lacks {', '.join(missing)}; run notebooks/analysis.ipynb.")
     data = {kind: {name: epochs[kind][name] for name in ("loss", "scale")} for kind in LOOKS}
     figure = PaperFigure(COLUMN_WIDTH, 3.4, data)
     loss, scale = figure.subplots(2, 1, sharex=True)

@@ -56,6 +56,11 @@ def run_source(run: Run) -> str:
     return "/".join(run.path.parts[-3 - run.record["profile"].count("/") :])
 
 
+def in_each_place(record: dict, text: Callable[[dict], str]) -> str:
+    """A text of each place where a run was trained: its record's `device`, `versions` and `commit`."""
+    return " and ".join(dict.fromkeys(text(place) for place in [record, *record.get("continued", [])]))
+
+
 def top1_by_seed(runs: Sequence[Run]) -> dict[int, float]:
     """Top-1 in percent after the last epoch, by seed."""
     return {run.record["seed"]: run.record["last"]["top1"] for run in runs}
