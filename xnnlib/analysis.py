@@ -117,21 +117,18 @@ def fold(network: Network, routing: dict[str, Tensor]) -> Network:
     ordinary one whose filter is their sum of the experts'. One without gates folds to "standard". On the CPU,
     in evaluation mode.
     """
-    block = "se" if network.spec.gate == "se" else "standard"
+    kind = "se" if network.spec.gate == "se" else "standard"
     usual = {"routing": "equalised", "conditional_from": 1, "gate": "se"}
-    folded = Network.of(replace(network.spec, block=block, **usual))
-    state = {}
-    layers = dict(network.named_modules())
-    for name, value in network.state_dict().items():
-        owner = layers[name.rsplit(".", 1)[0]]
-        if isinstance(owner, Routing):
-            continue
-        if isinstance(owner, CondConv2d):
-            own = name.rsplit(".", 1)[0] + ".routing"
-            shared = ".".join(name.split(".")[:3]) + ".routing"
-            weights = routing[own if own in routing else shared].to(value)
-            value = (weights @ value).view(owner.filter_shape)
-        state[name] = value
+    folded = Network.of(replace(network.spec, block=kind, **usual))
+    state = network.state_dict()
+    for name, layer in network.named_modules():
+        if isinstance(layer, Routing):
+            del state[f"{name}.weight"]
+        elif isinstance(layer, CondConv2d):
+            block, *_ = name.rsplit(".", 2)  # whose three convolutions may share one routing
+            weights = routing.get(f"{name}.routing", routing.get(f"{block}.routing"))
+            mixed = weights.to(layer.weight) @ state[f"{name}.weight"]
+            state[f"{name}.weight"] = mixed.view(layer.filter_shape)
     folded.load_state_dict(state)
     return folded.eval()
 
@@ -249,6 +246,4 @@ def _module(block: str, network: Network, name: str, values: Tensor, labels: Ten
     owner = network.get_submodule(name.rsplit(".", 1)[0])
     if isinstance(owner, CondConv2d):
         row["similarity"] = expert_similarity(owner)
-        row["expert_means"] = values.double().mean(0).tolist()
-        row["expert_sds"] = values.double().std(0).tolist()
     return row | weight_statistics(values, labels)

@@ -36,7 +36,6 @@ def conditioning(run: Run, dataset: Dataset, device: torch.device) -> dict:
     return {
         "weights": sha256(run.path / WEIGHTS),
         "images": found["images"],
-        "top1": found["top1"][run.record["block"]],
         "sd": {part: mean(values) for part, values in sd.items()},
         "without": {name: pair for name, pair in replaced.items() if name.startswith("routing")},
         **outliers(run, dataset, device),
@@ -75,16 +74,15 @@ def _imbalance(rms: Tensor) -> float:
 def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, list]:
     """The first epoch of a run as `fit` trains it, step by step.
 
-    `loss` of each step; `logits`, their standard deviation over batch and classes; `routing`, the standard
-    deviation of the routing weights over the batch, a mean over routings; `scale`, for each block of the
-    network, how many times the root mean square of its output is larger for the batch's largest image than
-    for the median one.
+    `loss` of each step; `routing`, the standard deviation of the routing weights over the batch, a mean over
+    routings; `scale`, for each block of the network, how many times the root mean square of its output is
+    larger for the batch's largest image than for the median one.
     """
     recipe = runtime.recipe_on(device, settings.routine)
     torch.manual_seed(settings.seed)
     network = build(settings.network).to(device, memory_format=memory_format(settings.block))
     state = TrainingState(network, make_optimizer(network, recipe), settings.seed, device)
-    steps: dict[str, list] = {"loss": [], "logits": [], "routing": [], "scale": []}
+    steps: dict[str, list] = {"loss": [], "routing": [], "scale": []}
     seen: dict[str, list[float]] = {"routing": [], "scale": []}
 
     def note_routing(module, inputs, output: Tensor) -> None:
@@ -93,9 +91,6 @@ def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> d
     def note_scale(module, inputs, output: Tensor) -> None:
         seen["scale"].append(_imbalance(_rms(output)))
 
-    def note_logits(module, inputs, output: Tensor) -> None:
-        steps["logits"].append(output.detach().float().std().item())
-
     def on_step() -> None:
         steps["loss"].append(state.sums.loss.item() / recipe.batch_size - sum(steps["loss"]))
         steps["routing"].append(mean(seen["routing"] or [0.0]))
@@ -103,7 +98,6 @@ def first_epoch(settings: Settings, dataset: Dataset, device: torch.device) -> d
         for values in seen.values():
             values.clear()
 
-    network.register_forward_hook(note_logits)
     for module in network.modules():
         if isinstance(module, Routing | InvertedResidual):
             module.register_forward_hook(note_routing if isinstance(module, Routing) else note_scale)
