@@ -47,7 +47,9 @@ def test_kernel_saves_before_its_session_ends(papermill):
     assert papermill.wait() != 0
     assert Path("saved").exists()
     kernel = int(Path("kernel").read_text())
+    deadline = time.monotonic() + 60
     while psutil.pid_exists(kernel) and psutil.Process(kernel).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
         time.sleep(0.1)
 
 

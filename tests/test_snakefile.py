@@ -124,11 +124,10 @@ def test_stale_runs_of_other_profiles_are_kept_until_told(project):
     assert "To train anew: standard-seed1, se-seed0, se-seed1; to train: standard-seed0" in printed
     assert "this profile has no book" in printed and "rule book" not in printed
     (job,) = printed.split("rule train:")[1:] or [""]
+    # Without -n a cluster is given no cores.
     command = [sys.executable, "-m", "snakemake", "--nolock", "--summary", *slurm[1:]]
     command += ["--config", "results=results/1_2"]
-    subprocess.run(
-        command, cwd=project, env=environment(project), check=True
-    )  # without -n no cores are given
+    subprocess.run(command, cwd=project, env=environment(project), check=True)
     resources = job.split("resources:")[1].splitlines()[0]
     assert "gpu=1" in resources and "cpus_per_task=8" in resources and "runtime=720" in resources
     assert (project / "results/1_2/se-seed0/train.ipynb").exists()

@@ -26,8 +26,8 @@ SYMBOLS = {
 }
 # Changes that name and value do not tell.
 IN_WORDS = {("gate", "none"): "without gates", ("depthwise_fan_out", "layer"): "smaller initial filters"}
-# What a record says of the run itself and not of what was changed.
 SPLITS = ("train_images", "val_images")
+# What a record says of the run itself and not of what was changed.
 NOT_A_CHANGE = ("precision", "name", "num_classes")
 
 
