@@ -1,5 +1,6 @@
 """Hand-made run folders for the tests of the report."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,3 +58,21 @@ def write_run(root: Path, block: str, seed: int = 0, shift: float = 0.0, **optio
     save_record(run_dir, record)
     save_epochs(run_dir, rows)
     return load_run(run_dir)
+
+
+def changed(record: dict, place: list | tuple, value: object) -> dict:
+    """The record with another value at a place; with `...`, without that field."""
+    record = inner = json.loads(json.dumps(record))
+    *above, name = place
+    for part in above:
+        inner = inner[part]
+    inner[name] = value
+    if value is ...:
+        del inner[name]
+    return record
+
+
+def change_record(run_dir: Path, **values: object) -> None:
+    """Other values in the record of a run; `...` takes a field out."""
+    record = json.loads((run_dir / "record.json").read_text(encoding="utf-8")) | values
+    save_record(run_dir, {name: value for name, value in record.items() if value is not ...})

@@ -15,14 +15,17 @@ from xnnlib.errors import UserError
 WNIDS = ("n01443537", "n01629819", "n01641577", "n01644900", "n01698640", "n01742172")
 
 
+def saved(image: Image.Image, format: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
 def encoded(seed: int, width: int = 64, height: int = 64, mode: str = "RGB", format: str = "JPEG") -> bytes:
     """A smooth random image, so that JPEG keeps it nearly as it is."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((width, height), Image.BICUBIC)
-    image = image.quantize() if mode == "P" else image.convert(mode)
-    stream = io.BytesIO()
-    image.save(stream, format)
-    return stream.getvalue()
+    return saved(image.quantize() if mode == "P" else image.convert(mode), format)
 
 
 def tiny_imagenet(wnids=WNIDS, train: int = 12, val: int = 3) -> dict[str, bytes]:

@@ -15,11 +15,6 @@ RECIPE = RECIPES["paper"].scaled(1, 4, 16)
 FLOAT32 = replace(RECIPE, precision="float32")
 
 
-@pytest.fixture
-def split(dataset):
-    return dataset.val
-
-
 @pytest.fixture(params=[{}, {"routing": "torch_init", "gate": "none"}, {"routing": "shared"}])
 def network(request):
     """A network that routes: its weights are drawn, not zero."""
@@ -31,28 +26,28 @@ def network(request):
     return network
 
 
-def test_observes_every_routing_and_gate_of_every_image(network, split):
-    seen = analysis.observe(network, split, FLOAT32, CPU)
+def test_observes_every_routing_and_gate_of_every_image(network, dataset):
+    seen = analysis.observe(network, dataset.val, FLOAT32, CPU)
     convolutions = sum(isinstance(module, CondConv2d) for module in network.modules())
     blocks = convolutions // 3
     assert len(seen.routing) == (blocks if network.spec.routing == "shared" else convolutions)
     assert len(seen.gates) == (blocks if network.spec.gate == "se" else 0)
     assert all(value.shape == (9, 4) for value in seen.routing.values())
     assert all(((value >= 0) & (value <= 1)).all() for value in seen.gates.values())
-    torch.testing.assert_close(seen.logits, predict(network, split, FLOAT32, CPU))
+    torch.testing.assert_close(seen.logits, predict(network, dataset.val, FLOAT32, CPU))
 
 
-def test_its_own_weights_put_back_change_nothing(network, split):
-    seen = analysis.observe(network, split, FLOAT32, CPU)
-    again = analysis.predict_with(network, split, FLOAT32, CPU, seen.routing)
+def test_its_own_weights_put_back_change_nothing(network, dataset):
+    seen = analysis.observe(network, dataset.val, FLOAT32, CPU)
+    again = analysis.predict_with(network, dataset.val, FLOAT32, CPU, seen.routing)
     torch.testing.assert_close(again, seen.logits)
     # A gate is put back through the Sigmoid, which rounds.
-    again = analysis.predict_with(network, split, FLOAT32, CPU, seen.gates)
+    again = analysis.predict_with(network, dataset.val, FLOAT32, CPU, seen.gates)
     torch.testing.assert_close(again, seen.logits, rtol=0, atol=1e-3 * seen.logits.abs().max().item())
 
 
-def test_another_image_s_weights_are_those_of_one_other_image(network, split):
-    seen = analysis.observe(network, split, FLOAT32, CPU).routing
+def test_another_image_s_weights_are_those_of_one_other_image(network, dataset):
+    seen = analysis.observe(network, dataset.val, FLOAT32, CPU).routing
     other = analysis.of_another_image(seen)
     name, *more = seen
     source = [next(i for i in range(9) if torch.equal(row, seen[name][i])) for row in other[name]]
@@ -61,12 +56,12 @@ def test_another_image_s_weights_are_those_of_one_other_image(network, split):
         assert torch.equal(other[name], seen[name][source])
 
 
-def test_a_folded_network_computes_what_the_mean_routing_does(network, split):
-    means = analysis.means_of(analysis.observe(network, split, FLOAT32, CPU).routing)
+def test_a_folded_network_computes_what_the_mean_routing_does(network, dataset):
+    means = analysis.means_of(analysis.observe(network, dataset.val, FLOAT32, CPU).routing)
     folded = analysis.fold(network, means)
     assert folded.spec.block == ("se" if network.spec.gate == "se" else "standard")
-    expected = analysis.predict_with(network, split, FLOAT32, CPU, means)
-    torch.testing.assert_close(predict(folded, split, FLOAT32, CPU), expected, rtol=1e-4, atol=1e-5)
+    expected = analysis.predict_with(network, dataset.val, FLOAT32, CPU, means)
+    torch.testing.assert_close(predict(folded, dataset.val, FLOAT32, CPU), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_statistics_against_numbers_worked_out_by_hand():

@@ -134,8 +134,7 @@ def test_mistakes_are_refused():
         epoch(split, batch_size=64, world_size=4)
     with refused("batch_size is 0"):
         epoch(split, batch_size=0)
-    empty = Split(
-        PackedImages(torch.empty(0, dtype=torch.uint8), torch.empty(0, 2).long()), torch.empty(0).long()
-    )
+    with refused("crop is 56, larger than resize, 48"):
+        list(val_batches(split, 4, 56, 48))
     with refused("no images"):
-        list(val_batches(empty, 4, 28, 32))
+        list(val_batches(split.select(torch.empty(0).long()), 4, 28, 32))

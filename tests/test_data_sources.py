@@ -124,10 +124,7 @@ WNIDS_TXT, ANNOTATIONS = "tiny-imagenet-200/wnids.txt", "tiny-imagenet-200/val/v
 IN_TINY = {  # files, and what is said of them
     "another layout": (FOLDER, r"has no wnids.txt \(it has train/, val/\); give tiny-imagenet-200.zip"),
     "no annotations": (without(TINY, "annotations"), "val_annotations.txt is missing"),
-    "no tab": (
-        TINY | {ANNOTATIONS: b"val_0.JPEG n01443537\n"},
-        "annotations.txt, line 1: expected a file name",
-    ),
+    "no tab": (TINY | {ANNOTATIONS: b"val_0.JPEG n01443537\n"}, "annotations.txt, line 1: expected a file"),
     "twice": (
         TINY | {ANNOTATIONS: f"val_0.JPEG\t{WNIDS[0]}\n".encode() * 2},
         "line 2: expected a file name .* that no other line has",
@@ -143,40 +140,30 @@ IN_TINY = {  # files, and what is said of them
         r"line 1: expected .*val/ has val_annotations.txt, x/",
     ),
 }
-IN_FOLDER = {
-    "no val": (without(FOLDER, "val/"), {}, "has no val/ beside train/"),
+IN_FOLDER = {  # then how many classes, training and validation images are asked for
     "another val": (
         renamed(FOLDER, "val/", "valid/") | {"test/1.jpg": b""},
-        {},
         r"no val/ beside train/ \(there is test/, train/, valid/\); rename the validation split to val/",
     ),
     "another train": (
         renamed({f"flowers/{name}": b"" for name in FOLDER}, "train/", "training/"),
-        {},
         r"has no train/ \(it has flowers/training/, flowers/val/\); give the folder or zip that holds",
     ),
-    "two": (
-        {f"{top}/{name}": b"" for top in "ab" for name in FOLDER},
-        {},
-        "train/ in a/, b/; give one of these",
-    ),
-    "class without val": (
-        without(FOLDER, "val/dog"),
-        {},
-        "'dog' has 0 val images, fewer than the 1 asked for",
-    ),
-    "many classes": (FOLDER, {"num_classes": 4}, "num_classes is 4; .* has 3 classes"),
-    "many images": (FOLDER, {"train_images": 14}, "class 'cat' has 4 train images, fewer than the 5"),
-    "few images": (FOLDER, {"val_images": 2}, "val_images is 2 for 3 classes"),
+    "two": ({f"{top}/{name}": b"" for top in "ab" for name in FOLDER}, "train/ in a/, b/; give one of"),
+    "class without val": (without(FOLDER, "val/dog"), "'dog' has 0 val images, fewer than the 1 asked for"),
+    "many classes": (FOLDER, "num_classes is 4; .* has 3 classes", 4),
+    "many images": (FOLDER, "class 'cat' has 4 train images, fewer than the 5", 0, 14),
+    "few images": (FOLDER, "val_images is 2 for 3 classes", 0, 0, 2),
 }
-MISTAKES = {name: ("tiny-imagenet", files, {}, message) for name, (files, message) in IN_TINY.items()}
+MISTAKES = {name: ("tiny-imagenet", *rest) for name, rest in IN_TINY.items()}
 MISTAKES |= {name: ("folder", *rest) for name, rest in IN_FOLDER.items()}
 
 
-@pytest.mark.parametrize("source, files, counts, message", MISTAKES.values(), ids=MISTAKES.keys())
-def test_mistakes_are_one_line(tmp_path, source, files, counts, message):
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_one_line(tmp_path, name):
+    source, files, message, *counts = MISTAKES[name]
     with refused(message):
-        chosen(source, write_zip(tmp_path / "data.zip", files), **counts)
+        chosen(source, write_zip(tmp_path / "data.zip", files), *counts)
 
 
 def test_empty_class_folder_is_found(tmp_path):

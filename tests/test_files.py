@@ -3,9 +3,9 @@ import subprocess
 import sys
 
 import pytest
+from small_archives import refused
 from tiny_run import disk_full
 
-from xnnlib.errors import UserError
 from xnnlib.files import LOCK, locked, project_path, write_atomically
 
 
@@ -28,7 +28,7 @@ def test_broken_write_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"old")
     monkeypatch.setattr(os, "fsync", disk_full)
-    with pytest.raises(UserError, match=r"file cannot be written \(No space left on device\); free space"):
+    with refused(r"file cannot be written \(No space left on device\); free space"):
         write_atomically(tmp_path / "file", lambda file: file.write(b"new"))
     assert names(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
 
@@ -36,7 +36,7 @@ def test_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
 def test_full_disk_while_locking_is_one_line_and_locks_nothing(tmp_path, monkeypatch):
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", disk_full)
-        with pytest.raises(UserError, match=r"\(No space left on device\); free space"), locked(tmp_path):
+        with refused(r"\(No space left on device\); free space"), locked(tmp_path):
             pass
     with locked(tmp_path):
         pass
@@ -44,12 +44,10 @@ def test_full_disk_while_locking_is_one_line_and_locks_nothing(tmp_path, monkeyp
 
 def test_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"run/x cannot be written \(Not a directory\)"):
-        write_atomically(tmp_path / "file" / "run" / "x", lambda file: None)
-    with (
-        pytest.raises(UserError, match=r"file/run cannot be written \(Not a directory\); choose another"),
-        locked(tmp_path / "file" / "run"),
-    ):
+    run = tmp_path / "file" / "run"
+    with refused(r"run/x cannot be written \(Not a directory\)"):
+        write_atomically(run / "x", lambda file: None)
+    with refused(r"file/run cannot be written \(Not a directory\); choose another"), locked(run):
         pass
 
 
@@ -67,7 +65,7 @@ def test_second_process_is_refused_until_the_first_ends_even_by_kill(tmp_path):
     command = [sys.executable, "-c", LOCK_AND_WAIT, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "locked\n"
-        with pytest.raises(UserError, match=f"is locked by process {first.pid}, since"), locked(tmp_path):
+        with refused(f"is locked by process {first.pid}, since"), locked(tmp_path):
             pass
         first.kill()
         first.wait()

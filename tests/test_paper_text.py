@@ -1,18 +1,17 @@
 """Claims: when one holds, and that every one of the paper's stops the build once its number changes."""
 
 import re
-from pathlib import Path
 
 import pytest
+from machine_places import ROOT
 from paper_material import load_material
 from paper_text import CLAIMS, Claim, load_claims
 
 from xnnlib.errors import UserError
 from xnnlib.report.numbers import Number
 
-PROJECT = Path(__file__).parents[1]
-SHOWN = re.search(r"paper_profile: (\S+)", (PROJECT / "_config.yml").read_text())[1]
-PAPER = load_claims(PROJECT / CLAIMS)
+SHOWN = re.search(r"paper_profile: (\S+)", (ROOT / "_config.yml").read_text())[1]
+PAPER = load_claims(ROOT / CLAIMS)
 
 NUMBERS = {
     "one seed": Number(1.2, None, "+1.2", ("a run",)),
@@ -48,7 +47,7 @@ def test_claim_without_its_number_does_not_hold():
 
 @pytest.fixture(scope="module")
 def numbers() -> dict[str, Number]:
-    return load_material(PROJECT, "results", SHOWN).numbers
+    return load_material(ROOT, "results", SHOWN).numbers
 
 
 def broken(claim: Claim, number: Number) -> Number:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BASE = "dataset: shapes\nnum_classes: 10\nepochs: 2\nrecipe_changes: {momentum: 0.8}\n"
 RUNS = """\
 plain: {blocks: [standard, se], seeds: [0, 3]}
-changed:
+study/changed:
   base: plain
   blocks: [se]
   seeds: [0]
@@ -37,9 +37,10 @@ def test_profile_has_every_block_with_every_seed(project):
 
 
 def test_experiment_is_its_base_with_changes(project):
-    values = load_profiles(project)["changed"].values()
-    assert values == {
-        "profile": "changed",
+    changed = load_profiles(project)["study/changed"]
+    assert changed.settings("se", 0).run_dir == "results/study/changed/se-seed0"
+    assert changed.values() == {
+        "profile": "study/changed",
         "dataset": "shapes",
         "num_classes": 10,
         "epochs": 2,
@@ -58,14 +59,6 @@ def test_profiles_of_this_project_are_those_of_its_records():
     assert {"small", "small-recipe"} <= trained
 
 
-def test_nested_name_is_a_nested_folder(project):
-    with open(project / "profiles/runs.yaml", "a") as runs:
-        runs.write("study/one: {base: plain, blocks: [se], seeds: [0]}\n")
-    profile = load_profile(project, "study/one")
-    assert profile.values()["profile"] == "study/one"
-    assert profile.settings("se", 0).run_dir == "results/study/one/se-seed0"
-
-
 def runs(entry: str) -> tuple[str, str]:
     """profiles/runs.yaml with this entry for the profile plain."""
     return "runs", f"plain: {{{entry}}}\n"
@@ -78,11 +71,7 @@ def runs(entry: str) -> tuple[str, str]:
         ("plain", "- epochs\n", "profiles/plain.yaml: it is not a mapping"),
         ("plain", "epoch: 2\n", "profiles/plain.yaml: parameter 'epoch' is unknown"),
         ("plain", "epochs: two\n", "profiles/plain.yaml: epochs"),
-        (
-            "plain",
-            "epochs: 2\nepochs: 3\n",
-            "profiles/plain.yaml: line 2: 'epochs' is a duplicate or unhashable key",
-        ),
+        ("plain", "epochs: 2\nepochs: 3\n", "profiles/plain.yaml: line 2: 'epochs' is a duplicate"),
         ("plain", "block: se\n", "profiles/plain.yaml: block follows from profiles/runs.yaml; remove it"),
         ("plain", "profile: other\n", "profiles/plain.yaml: profile is 'other'; it must be 'plain'"),
         ("plain", b"dataset: \xff\n", "profiles/plain.yaml: it is not UTF-8"),
@@ -128,7 +117,7 @@ def test_name_that_makes_no_folder_is_refused_and_leaves_the_others(project, nam
     with open(project / "profiles/runs.yaml", "a") as runs:
         runs.write(f"{name}: {{base: plain, blocks: [se], seeds: [0]}}\n")
     *others, last = profile_names(project)
-    assert [load_profile(project, other).name for other in others] == ["plain", "changed"]
+    assert [load_profile(project, other).name for other in others] == ["plain", "study/changed"]
     for asked in (last, str(last)):  # as YAML reads it and as a command line gives it
         with pytest.raises(UserError, match=f"^profiles/runs.yaml: {re.escape(told)}"):
             load_profile(project, asked)

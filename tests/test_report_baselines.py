@@ -1,9 +1,7 @@
 """Other papers' networks beside A, B and C: what the table and Figure 9 make of their records."""
 
-import json
-
 import pytest
-from report_runs import write_run
+from report_runs import change_record, write_run
 from test_report_experiments import profile
 from test_report_speed import entry, example
 
@@ -24,10 +22,9 @@ def experiments(tmp_path):
         for seed in (0, 1):
             write_run(tmp_path, block, seed, 2.0 * seed)
     write_run(tmp_path, "se", profile="narrow", network={"width": 0.5})
-    path = write_run(tmp_path, "standard", shift=-3.0, profile="others/mobilenet_v2").path
-    record = json.loads((path / "record.json").read_text())
-    record["network"] = {"model": "mobilenet_v2", "library": "torchvision 1", "num_classes": 10}
-    (path / "record.json").write_text(json.dumps(record))
+    other = write_run(tmp_path, "standard", shift=-3.0, profile="others/mobilenet_v2")
+    network = {"model": "mobilenet_v2", "library": "torchvision 1", "num_classes": 10}
+    change_record(other.path, network=network)
     names = ("small", "narrow", "others/mobilenet_v2")
     return load_experiments(tmp_path / "results", {name: profile(name, blocks=BLOCKS) for name in names})
 
@@ -59,12 +56,8 @@ def test_a_block_from_the_baselines_kind_of_filters_is_shown_from_these(experime
     runs = [write_run(tmp_path, "se", shift=5.0, profile="fan-out", network={"depthwise_fan_out": "layer"})]
     alike = Experiment("fan-out", "se", runs, experiments[0].base)
     rows = baseline_table([*experiments, alike], benchmarks).rows
-    assert [row[4:] for row in rows] == [
-        ("2", "41.2 ± 12.7"),
-        ("1", "48.4"),
-        ("2", "39.6 ± 12.7"),
-        ("1", "37.2"),
-    ]
+    assert [row[4] for row in rows] == ["2", "1", "2", "1"]
+    assert [row[5] for row in rows] == ["41.2 ± 12.7", "48.4", "39.6 ± 12.7", "37.2"]
     own = [alike, *(one for one in experiments if not is_baseline(one.runs[0]))]
     assert baseline_table(own, benchmarks).rows == ()
 
@@ -73,11 +66,6 @@ def test_baselines_of_another_budget_are_left_out(experiments, benchmarks):
     (other,) = (one for one in experiments if is_baseline(one.runs[0]))
     later = other._replace(base=[experiments[0].runs[0]])
     assert baseline_table([*experiments, later], benchmarks) == baseline_table(experiments, benchmarks)
-
-
-def test_without_a_baseline_there_is_no_table(experiments, benchmarks):
-    own = [one for one in experiments if not is_baseline(one.runs[0])]
-    assert len(own) == 1 and baseline_table(own, benchmarks).rows == ()
 
 
 def test_a_baseline_is_compared_with_block_a(experiments):

@@ -1,11 +1,10 @@
 """What was varied: each run beside its base, what differs read from the records."""
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from report_runs import write_run
+from report_runs import change_record, write_run
 
 from xnnlib import complexity
 from xnnlib.errors import Diverged
@@ -40,8 +39,7 @@ def test_only_what_was_run_is_an_experiment(found):
 def test_run_that_diverged_is_not_left_out(tmp_path):
     run = write_run(tmp_path, "se", profile="narrow")
     step = {"epoch": 1, "step": 2, "steps_per_epoch": 3, "learning_rate": 0.1, "checkpoint": None}
-    record = run.record | {"complete": False, "diverged": step}
-    (run.path / "record.json").write_text(json.dumps(record))
+    change_record(run.path, complete=False, diverged=step)
     with pytest.raises(Diverged, match="narrow/se-seed0 diverged"):
         load_experiments(tmp_path / "results", {"narrow": profile("narrow")})
 

@@ -1,10 +1,10 @@
 """Figures 5 and 6, the contact sheet and how figures are saved, by the data that they show."""
 
 import re
-from pathlib import Path
 
 import matplotlib
 import pytest
+from machine_places import ROOT
 from paper_material import drawn_digest, load_material
 from report_runs import write_run
 
@@ -14,8 +14,6 @@ from xnnlib.errors import UserError
 from xnnlib.report import plots, style
 from xnnlib.report.diagrams import figure_3
 from xnnlib.spec import BLOCKS, NetworkSpec
-
-PROJECT = Path(__file__).parents[1]
 
 
 def lines(axes, label):
@@ -119,11 +117,11 @@ def test_the_users_own_style_changes_no_byte(tmp_path):
 
 @pytest.fixture(scope="module")
 def material():
-    config = (PROJECT / "_config.yml").read_text()
-    return load_material(PROJECT, "results", re.search(r"paper_profile: (\S+)", config)[1])
+    config = (ROOT / "_config.yml").read_text()
+    return load_material(ROOT, "results", re.search(r"paper_profile: (\S+)", config)[1])
 
 
-@pytest.mark.parametrize("path", sorted((PROJECT / "figures").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "figures").iterdir()), ids=lambda path: path.name)
 def test_committed_figure_is_of_the_committed_records(material, path):
     assert style.saved_digest(path) == drawn_digest(material, path.stem)
     assert path.stat().st_size < 300_000

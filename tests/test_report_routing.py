@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
+from machine_places import ROOT
 from report_runs import write_run
 
 from xnnlib.errors import UserError
@@ -13,8 +13,6 @@ from xnnlib.report.estimates import MINUS
 from xnnlib.report.experiments import Experiment, load_experiments
 from xnnlib.report.routing import LOOKS, STUDY, TITLES, figure_8, load_study, study_numbers, study_table
 from xnnlib.spec import NetworkSpec
-
-PROJECT = Path(__file__).parents[1]
 
 
 def looked_into(lost):
@@ -55,18 +53,10 @@ def experiments(tmp_path):
 
 def test_table_has_a_row_for_each_way_to_route(experiments):
     # 10 gained less 110 lost of 1,000 images: 10 points, and 1.96 * sqrt((0.12 - 0.01) / 1000) about it.
-    assert study_table(experiments, STUDIED).rows == (
-        ("none, one expert (block B)", "43.4", "", "", "", "", ""),
-        (
-            "unscaled, from zero, only from level 4 on",
-            "38.6, 39.6",
-            "0.100",
-            "0.020",
-            "0.003",
-            f"{MINUS}10.0 ± 2.1",
-            f"{MINUS}20.0 ± 2.5",
-        ),
-    )
+    none, late = study_table(experiments, STUDIED).rows
+    assert none == ("none, one expert (block B)", "43.4", "", "", "", "", "")
+    assert late[:5] == ("unscaled, from zero, only from level 4 on", "38.6, 39.6", "0.100", "0.020", "0.003")
+    assert late[5:] == (f"{MINUS}10.0 ± 2.1", f"{MINUS}20.0 ± 2.5")
 
 
 def test_runs_that_were_not_looked_into_or_overflow_have_their_accuracy_alone(experiments):
@@ -114,8 +104,8 @@ def test_chosen_way_is_the_most_accurate_that_needs_its_routing(tmp_path):
 
 
 def test_block_c_is_what_the_study_chose():
-    experiments = load_experiments(PROJECT / "results", load_profiles(PROJECT))
-    chosen = study_numbers(experiments, load_study(PROJECT / "results"))["study.chosen"]
+    experiments = load_experiments(ROOT / "results", load_profiles(ROOT))
+    chosen = study_numbers(experiments, load_study(ROOT / "results"))["study.chosen"]
     assert chosen.text == TITLES[NetworkSpec("se_cond").routing]
 
 

@@ -58,10 +58,8 @@ def test_failing_run_stops_no_other_and_then_only_what_is_missing_is_made(projec
 
 
 def test_fresh_clone_trains_nothing(project):
-    every = "blocks: [standard, se, se_cond], seeds: [0]"
-    (project / "profiles/runs.yaml").write_text(
-        f"study/wide: {{base: quick, {every}, parameters: {{width: 2.0}}}}\n"
-    )
+    runs = "study/wide: {base: quick, blocks: [standard, se, se_cond], seeds: [0], parameters: {width: 2.0}}"
+    (project / "profiles/runs.yaml").write_text(runs)
     leave_runs(project, "study/wide")
     (project / "results/study/wide/SHA256SUMS").write_text("as committed")
     (project / "results/study/wide/analysis.json").write_text("{}")

@@ -1,10 +1,11 @@
 """Which runs are stale, and what `make status` says of them."""
 
-import json
 import os
+from dataclasses import asdict
 
 import pytest
 import status
+from report_runs import change_record
 from status import main, run_status
 from tiny_project import leave_run, leave_runs, make_project
 
@@ -25,11 +26,6 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(make_project(tmp_path))
     leave_runs(tmp_path, "quick")
     return tmp_path
-
-
-def change_record(run, **values):
-    record = json.loads((run / "record.json").read_text()) | values
-    (run / "record.json").write_text(json.dumps(record))
 
 
 def test_time_stamps_make_nothing_stale(run):
@@ -59,15 +55,12 @@ def test_other_data_makes_a_run_stale(run):
 def test_code_change_makes_only_runs_with_a_digest_stale(run, monkeypatch):
     monkeypatch.setattr(status, "code_digest", lambda: "other")
     assert run_status(run, SETTINGS) == "stale: the code changed"
-    record = json.loads((run / "record.json").read_text())
-    del record["code"]
-    (run / "record.json").write_text(json.dumps(record))
-    assert run_status(run, SETTINGS) == f"made by older code, commit {record['commit'][:7]}"
+    change_record(run, code=...)
+    assert run_status(run, SETTINGS) == "made by older code, commit fffffff"
 
 
 def test_device_without_bfloat16_makes_no_run_stale(run):
-    record = json.loads((run / "record.json").read_text())
-    change_record(run, recipe=record["recipe"] | {"precision": "float32"})
+    change_record(run, recipe=asdict(SETTINGS.routine) | {"precision": "float32"})
     assert run_status(run, SETTINGS) == "up to date"
 
 
