@@ -299,9 +299,11 @@ def test_each_wrong_text_is_named(book):
 
 # What is done to the other files, and what the build must say.
 DAMAGE = {
+    "record": (lambda book: (book / RUN / "epochs.csv").unlink(), "epochs.csv is missing"),
     "notebook": (lambda book: (book / RUN / "train.ipynb").unlink(), f"{RUN}/train.ipynb is missing"),
     "one block": (lambda book: shutil.rmtree(book / RUN), f"results/{PROFILE} has no run of block se;"),
     "claims": (lambda book: (book / "book/claims.yaml").write_text("a: {number: b}"), "sentence is missing"),
+    "syntax": (lambda book: (book / "book/claims.yaml").write_text("a: ["), "claims.yaml cannot be read"),
     "exceptions": (lambda book: (book / "book/typed-numbers.yaml").write_text("- a"), "cannot be read"),
     "contents": (lambda book: replace(book / "_toc.yml", "index", "index\nchapters:\n- file: gone"), "gone"),
 }

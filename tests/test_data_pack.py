@@ -193,8 +193,10 @@ def test_damage_is_found(tmp_path, file, damage):
     assert load(tmp_path / "x", "identity") is None
 
 
-def test_another_format_is_stale(tmp_path, monkeypatch):
+def test_another_source_or_format_is_stale(tmp_path, monkeypatch):
     small(tmp_path / "x")
+    assert load(tmp_path / "x", "another") is None
+    assert load(tmp_path / "x", "identity").name == "folder"
     monkeypatch.setattr("xnnlib.data.pack.PACK_VERSION", 1000)
     assert load(tmp_path / "x", "identity") is None
 

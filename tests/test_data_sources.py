@@ -124,7 +124,10 @@ WNIDS_TXT, ANNOTATIONS = "tiny-imagenet-200/wnids.txt", "tiny-imagenet-200/val/v
 IN_TINY = {  # files, and what is said of them
     "another layout": (FOLDER, r"has no wnids.txt \(it has train/, val/\); give tiny-imagenet-200.zip"),
     "no annotations": (without(TINY, "annotations"), "val_annotations.txt is missing"),
-    "no tab": (TINY | {ANNOTATIONS: b"val_0.JPEG n01443537\n"}, "annotations.txt, line 1: expected a file"),
+    "no tab": (
+        TINY | {ANNOTATIONS: b"val_0.JPEG n01443537\n"},
+        "annotations.txt, line 1: expected a file name",
+    ),
     "twice": (
         TINY | {ANNOTATIONS: f"val_0.JPEG\t{WNIDS[0]}\n".encode() * 2},
         "line 2: expected a file name .* that no other line has",
@@ -141,6 +144,7 @@ IN_TINY = {  # files, and what is said of them
     ),
 }
 IN_FOLDER = {  # then how many classes, training and validation images are asked for
+    "no val": (without(FOLDER, "val/"), "has no val/ beside train/"),
     "another val": (
         renamed(FOLDER, "val/", "valid/") | {"test/1.jpg": b""},
         r"no val/ beside train/ \(there is test/, train/, valid/\); rename the validation split to val/",
@@ -149,7 +153,10 @@ IN_FOLDER = {  # then how many classes, training and validation images are asked
         renamed({f"flowers/{name}": b"" for name in FOLDER}, "train/", "training/"),
         r"has no train/ \(it has flowers/training/, flowers/val/\); give the folder or zip that holds",
     ),
-    "two": ({f"{top}/{name}": b"" for top in "ab" for name in FOLDER}, "train/ in a/, b/; give one of"),
+    "two": (
+        {f"{top}/{name}": b"" for top in "ab" for name in FOLDER},
+        "train/ in a/, b/; give one of these",
+    ),
     "class without val": (without(FOLDER, "val/dog"), "'dog' has 0 val images, fewer than the 1 asked for"),
     "many classes": (FOLDER, "num_classes is 4; .* has 3 classes", 4),
     "many images": (FOLDER, "class 'cat' has 4 train images, fewer than the 5", 0, 14),

@@ -71,7 +71,11 @@ def runs(entry: str) -> tuple[str, str]:
         ("plain", "- epochs\n", "profiles/plain.yaml: it is not a mapping"),
         ("plain", "epoch: 2\n", "profiles/plain.yaml: parameter 'epoch' is unknown"),
         ("plain", "epochs: two\n", "profiles/plain.yaml: epochs"),
-        ("plain", "epochs: 2\nepochs: 3\n", "profiles/plain.yaml: line 2: 'epochs' is a duplicate"),
+        (
+            "plain",
+            "epochs: 2\nepochs: 3\n",
+            "profiles/plain.yaml: line 2: 'epochs' is a duplicate or unhashable key",
+        ),
         ("plain", "block: se\n", "profiles/plain.yaml: block follows from profiles/runs.yaml; remove it"),
         ("plain", "profile: other\n", "profiles/plain.yaml: profile is 'other'; it must be 'plain'"),
         ("plain", b"dataset: \xff\n", "profiles/plain.yaml: it is not UTF-8"),

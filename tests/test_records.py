@@ -153,6 +153,14 @@ def test_committed_records_are_as_their_commit_wrote_them():
             assert known == {name: v for name, v in written[part].items() if gone.get(name, ...) != v}
 
 
+def test_weights_read_back_within_half_precision(tmp_path):
+    state = {"filter": torch.randn(8, 4), "variance": torch.tensor([1e6, 1e-9])}
+    records.save_weights(tmp_path, state)
+    loaded = load_weights(tmp_path)
+    torch.testing.assert_close(loaded["filter"].float(), state["filter"], rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(loaded["variance"], state["variance"], rtol=0, atol=0)
+
+
 def test_trained_network_is_read_back_and_what_does_not_fit_is_one_line(tmp_path):
     network = Network.of(SPEC)
     records.save_weights(tmp_path, network.state_dict())

@@ -108,6 +108,10 @@ def test_figure_draws_the_deviation_by_block_over_depth():
     assert figure_7(other).data_digest != figure_7(ANALYSIS).data_digest
 
 
+def test_profile_that_was_not_analysed_has_none(tmp_path):
+    assert load_analysis(tmp_path, "paper") is None
+
+
 @pytest.mark.parametrize("content", ["{", json.dumps(ANALYSIS | {"images": 0})])
 def test_damaged_analysis_is_one_line(tmp_path, content):
     with refused(r"analysis.json is damaged \(.*run notebooks/analysis.ipynb again\.$"):

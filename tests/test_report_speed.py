@@ -3,7 +3,14 @@ import json
 import pytest
 
 from xnnlib.errors import UserError
-from xnnlib.report.speed import DASH, latencies, load_benchmarks, speed_numbers, speed_table
+from xnnlib.report.speed import (
+    DASH,
+    latencies,
+    load_benchmarks,
+    median_and_quartiles,
+    speed_numbers,
+    speed_table,
+)
 
 CPU = {"type": "cpu", "name": "a processor", "threads": 2}
 H100 = {"type": "cuda", "name": "NVIDIA H100 80GB HBM3"}
@@ -48,6 +55,11 @@ def loaded(root, *contents):
     for number, content in enumerate(contents or (example(),)):
         write(root, content, f"device-{number}")
     return load_benchmarks(root / "benchmarks" / "results")
+
+
+def test_spread_is_median_and_quartiles():
+    assert median_and_quartiles([4.0, 1.0, 3.0, 2.0]) == (2.5, (1.75, 3.25))
+    assert median_and_quartiles([7.0]) == (7.0, (7.0, 7.0))
 
 
 def test_numbers_are_those_of_one_thread_and_say_where_they_are_from(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from xnnlib.errors import UserError
-from xnnlib.spec import LEVELS, RECIPES, TABLE_1, NetworkSpec, Recipe
+from xnnlib.spec import BLOCKS, LEVELS, RECIPES, TABLE_1, NetworkSpec, Recipe, recipe_for
 
 
 def test_levels_are_the_paper_s():
@@ -33,8 +33,16 @@ def test_table_is_varied_as_section_6_asks():
         (NetworkSpec, {"experts": 2.5}, "experts is 2.5; it must be an integer."),
         (NetworkSpec, {"width": 0.0}, "width is 0.0; it must be above 0."),
         (Recipe, {"resize": 48}, "crop is 56, larger than resize, 48; make it at most that."),
-        (Recipe, {"weight_decay_on": "none"}, "weight_decay_on 'none' is unknown; .* all, filters."),
-        (Recipe, {"momentum": float("nan")}, "momentum is nan; it must be a finite number."),
+        (
+            Recipe,
+            {"weight_decay_on": "none"},
+            "weight_decay_on 'none' is unknown; choose one of all, filters.",
+        ),
+        (
+            Recipe,
+            {"peak_learning_rate": float("nan")},
+            "peak_learning_rate is nan; it must be a finite number.",
+        ),
     ],
     ids=str,
 )
@@ -61,3 +69,8 @@ def test_scaling_keeps_the_shape_of_the_routine():
     rates = (recipe.start_learning_rate, recipe.peak_learning_rate, recipe.final_learning_rate)
     assert rates == pytest.approx((0.0005, 0.05, 0.00005))
     assert recipe.resize == 32
+
+
+def test_reference_peak_of_block_b_is_lower():
+    peaks = {block: recipe_for("reference", block).peak_learning_rate for block in BLOCKS}
+    assert peaks == {"standard": 0.2, "se": 0.15, "se_cond": 0.2}

@@ -117,7 +117,10 @@ def test_device_without_bfloat16_evaluates_in_float32(copy, monkeypatch):
     "change, verdict",
     [
         (lambda record: record["last"].update(top1=record["last"]["top1"] - 25.0), "points of top-1 off"),
-        (lambda record: record["last"].update(loss=record["last"]["loss"] + 0.02), "loss off, 0.01 allowed"),
+        (
+            lambda record: record["last"].update(loss=record["last"]["loss"] + 0.02),
+            "of the loss off, 0.01 allowed",
+        ),
         (lambda record: record["dataset"].update(fingerprint="0" * 64), "other data"),
     ],
     ids=["top-1", "loss", "data"],
