@@ -30,6 +30,7 @@ from xnnlib.verify import CHECKSUMS
 PROJECT = Path(__file__).parents[1]
 PROFILE = "study/made-up"
 RUN = f"results/{PROFILE}/se-seed0"
+SHOWN_PROFILE = re.search(r"paper_profile: (\S+)", (PROJECT / "_config.yml").read_text())[1]
 PAPER = sorted((PROJECT / "book").glob("*.md"))
 ARXIV = ["1709.01507", "1801.04381", "1807.11626", "1904.04971", "1905.02244", "1905.11946", "2003.13678"]
 SHOWN = new_output("stream", text="trained")
@@ -90,7 +91,7 @@ def stage(folder: Path) -> Path:
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for block in reversed(BLOCKS):
         write_run(folder, block)
-    shutil.copy(PROJECT / "results/small/analysis.json", folder / "results" / PROFILE)
+    shutil.copy(PROJECT / "results" / SHOWN_PROFILE / "analysis.json", folder / "results" / PROFILE)
     for found in (*PROJECT.glob("results/*/analysis.json"), PROJECT / "results/routing/study.json"):
         (folder / found.parent.relative_to(PROJECT)).mkdir()
         shutil.copy(found, folder / found.relative_to(PROJECT))
