@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from book_config import SHOWN_PROFILE
 from machine_places import place_in
 from pypdf import PdfReader
 
@@ -13,7 +14,6 @@ from xnnlib.report.numbers import numbers
 from xnnlib.spec import BLOCKS
 
 ROOT = Path(__file__).parents[1]
-PROFILE = re.search(r"paper_profile: (\S+)", (ROOT / "_config.yml").read_text())[1]
 PDF = Path(os.environ.get("XNNLIB_BOOK", ROOT / "_build" / "html")) / "paper.pdf"
 
 
@@ -61,11 +61,11 @@ def test_sections_figures_and_tables_are_there_in_order(reader, text):
 
 
 def test_quick_alone_is_marked(pages):
-    assert {page.startswith("profile quick") for page in pages} == {PROFILE == "quick"}
+    assert {page.startswith("profile quick") for page in pages} == {SHOWN_PROFILE == "quick"}
 
 
 def test_headline_numbers_are_those_of_the_records(text):
-    known = numbers(load_runs(ROOT / "results", PROFILE))
+    known = numbers(load_runs(ROOT / "results", SHOWN_PROFILE))
     for block in BLOCKS:
         assert known[f"{block}.top1"].text in text
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import report_runs
+from book_config import SHOWN_PROFILE
 from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -30,7 +31,6 @@ from xnnlib.verify import CHECKSUMS
 PROJECT = Path(__file__).parents[1]
 PROFILE = "study/made-up"
 RUN = f"results/{PROFILE}/se-seed0"
-SHOWN_PROFILE = re.search(r"paper_profile: (\S+)", (PROJECT / "_config.yml").read_text())[1]
 PAPER = sorted((PROJECT / "book").glob("*.md"))
 ARXIV = ["1709.01507", "1801.04381", "1807.11626", "1904.04971", "1905.02244", "1905.11946", "2003.13678"]
 SHOWN = new_output("stream", text="trained")

@@ -1,8 +1,7 @@
 """Claims: when one holds, and that every one of the paper's stops the build once its number changes."""
 
-import re
-
 import pytest
+from book_config import SHOWN_PROFILE
 from machine_places import ROOT
 from paper_material import load_material
 from paper_text import CLAIMS, Claim, load_claims
@@ -10,7 +9,6 @@ from paper_text import CLAIMS, Claim, load_claims
 from xnnlib.errors import UserError
 from xnnlib.report.numbers import Number
 
-SHOWN = re.search(r"paper_profile: (\S+)", (ROOT / "_config.yml").read_text())[1]
 PAPER = load_claims(ROOT / CLAIMS)
 
 NUMBERS = {
@@ -47,7 +45,7 @@ def test_claim_without_its_number_does_not_hold():
 
 @pytest.fixture(scope="module")
 def numbers() -> dict[str, Number]:
-    return load_material(ROOT, "results", SHOWN).numbers
+    return load_material(ROOT, "results", SHOWN_PROFILE).numbers
 
 
 def broken(claim: Claim, number: Number) -> Number:
@@ -62,7 +60,7 @@ def broken(claim: Claim, number: Number) -> Number:
 def test_claim_holds_and_fails_when_its_number_changes(name, numbers):
     claim = PAPER[name]
     number = numbers.get(claim.number, Number.of(0, ("another profile",)))
-    if claim.made_for(SHOWN):
+    if claim.made_for(SHOWN_PROFILE):
         assert claim.problem(numbers) == ""
     changed = numbers | {claim.number: broken(claim, number)}
     assert changed[claim.number].text in claim.problem(changed)

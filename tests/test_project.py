@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from book_config import CONFIG, SHOWN_PROFILE
 from machine_places import place_in
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -20,7 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}  # where pip knows a package by another name
 
@@ -184,7 +184,7 @@ def test_git_changes_no_line_ends(tmp_path):
 @pytest.mark.parametrize("name", ["results", "analysis", "explore"])
 def test_notebooks_show_the_profile_that_the_book_shows(name):
     (shown,) = re.findall(r'^profile = "([a-z]+)"$', code_files()[f"notebooks/{name}.ipynb"], re.MULTILINE)
-    assert shown == CONFIG["sphinx"]["config"]["paper_profile"]
+    assert shown == SHOWN_PROFILE
 
 
 def test_all_agree_on_author_place_and_release():

@@ -1,9 +1,8 @@
 """Figures 5 and 6, the contact sheet and how figures are saved, by the data that they show."""
 
-import re
-
 import matplotlib
 import pytest
+from book_config import SHOWN_PROFILE
 from machine_places import ROOT
 from paper_material import drawn_digest, load_material
 from report_runs import write_run
@@ -117,8 +116,7 @@ def test_the_users_own_style_changes_no_byte(tmp_path):
 
 @pytest.fixture(scope="module")
 def material():
-    config = (ROOT / "_config.yml").read_text()
-    return load_material(ROOT, "results", re.search(r"paper_profile: (\S+)", config)[1])
+    return load_material(ROOT, "results", SHOWN_PROFILE)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "figures").iterdir()), ids=lambda path: path.name)
