@@ -85,6 +85,7 @@ def test_numbers_are_of_the_file(tmp_path):
         "inside.standard.initial_similarity": "0.98",
         "inside.routing.sd_expand": "0.040",
         "inside.routing.sd_project": "0.200",
+        "inside.routing.sd_largest": "0.200",
         "inside.routing.saturated": "4.0",
         "inside.routing.between": "25.0",
         "inside.routing.similarity_expand": "0.40",

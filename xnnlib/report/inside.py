@@ -154,6 +154,7 @@ def inside_numbers(analysis: dict, prefix: str = "inside") -> dict[str, Number]:
         for part in {row["part"] for row in routings}:
             own = _statistics(_routings(analysis, part=part))
             shown |= {f"{name}_{part}": own[name] for name in ("sd", "similarity")}
+        shown["sd_largest"] = _statistics([max(routings, key=lambda row: row["sd"])])["sd"]
         found |= {f"routing.{name}": Number.of(value, sources, text) for name, (value, text) in shown.items()}
     return {f"{prefix}.{name}": number for name, number in found.items()}
 
