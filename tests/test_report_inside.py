@@ -9,6 +9,7 @@ from small_archives import refused
 
 from xnnlib.report.estimates import MINUS
 from xnnlib.report.inside import figure_7, inside_numbers, inside_table, load_analysis, routing_table
+from xnnlib.report.style import applied
 
 
 def module(block, place, part, level, sd, **more):
@@ -99,11 +100,15 @@ def test_numbers_are_of_the_file(tmp_path):
 
 
 def test_figure_draws_the_deviation_by_block_over_depth():
-    routing, gates = figure_7(ANALYSIS).axes
+    figure = figure_7(ANALYSIS)
+    routing, gates = figure.axes
     drawn = {line.get_label(): line.get_xydata().tolist() for axes in (routing, gates) for line in axes.lines}
     assert drawn["first 1×1"] == [[1, 0.02], [2, 0.06]] and drawn["last 1×1"] == [[2, 0.2]]
     assert drawn["B"] == drawn["C"] == [[1, 0.1]]
     assert [label.get_text() for label in gates.get_xticklabels()] == ["1", "5"]
+    with applied():
+        figure.draw_without_rendering()
+    assert all(axes.yaxis.label.get_window_extent().x0 > 0 for axes in (routing, gates))  # not cut off
     other = copy.deepcopy(ANALYSIS)
     other["modules"][0]["sd"] = 0.2
     assert figure_7(other).data_digest != figure_7(ANALYSIS).data_digest

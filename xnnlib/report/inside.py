@@ -186,7 +186,7 @@ def figure_7(analysis: dict) -> PaperFigure:
             axes.axvline(members[0] - 0.5, color="#d9d9d9", linewidth=0.8, zorder=0)
     gates.set_xticks([mean(members) for members in by_level.values()], [str(level) for level in by_level])
     gates.set_xlabel("Block, by level")
-    figure.subplots_adjust(left=0.155, right=0.985, bottom=0.125, top=0.92, hspace=0.32)
+    figure.subplots_adjust(left=0.19, right=0.985, bottom=0.125, top=0.92, hspace=0.32)
     return figure
 
 
