@@ -75,8 +75,8 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
     assert {name: numbers[f"routing-from-4.{name}"].text for name in worst} == worst
     assert numbers["routing-from-4.first_loss"].value == experiments[1].runs[0].epochs["val_loss"][0]
     assert numbers["study.chance_loss"].value == pytest.approx(2.302585)
-    assert (numbers["study.epochs"].value, numbers["study.seeds"].value) == (3, 2)
-    assert study_numbers(experiments[:1], STUDIED)["study.seeds"].value == 1
+    assert (numbers["study.epochs"].value, numbers["study.seeds"].value) == (3, 1)
+    assert study_numbers(experiments[1:], STUDIED)["study.seeds"].value == 2
     # Of the seed that both have; of several seeds each is told, from the worst to the best.
     assert numbers["routing-from-4.over_none"].text == f"{MINUS}4.8"
     top1 = numbers["routing-from-4.top1"]

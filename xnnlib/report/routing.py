@@ -167,7 +167,7 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         shared = {"epochs": record["epochs"]}
         shared |= {name: record["recipe"][name] for name in ("crop", "batch_size", "peak_learning_rate")}
         shared |= {name: record["dataset"][name] for name in ("num_classes", "val_images")}
-        shared["seeds"] = max(len(one.runs) for one in experiments if in_study(one))
+        shared["seeds"] = min(len(one.runs) for one in experiments if in_study(one))
         chance = log(shared["num_classes"])
         found["study.chance_loss"] = Number.of(chance, sources, f"{chance:.1f}")
         found |= {f"study.{name}": Number.of(value, sources) for name, value in shared.items()}
