@@ -102,8 +102,11 @@ def test_the_analysis_of_three_runs_holds_every_module_and_pair(dataset, tmp_pat
     found = analysis.analyse(runs, dataset, CPU)
     assert len(found["modules"]) == 16 + 48 + 16  # B's gates, C's routings and gates
     assert {row["level"] for row in found["modules"]} == {1, 2, 3, 4, 5}
-    kinds = [f"{kind}_{by}" for kind in ("routing", "gates") for by in ("mean", "other")]
-    assert list(found["without"]["se_cond"]) == kinds and list(found["without"]["se"]) == kinds[2:]
+    routing, gates = ["routing_mean", "largest_routing_mean", "routing_other"], ["gates_mean", "gates_other"]
+    assert {block: list(replaced) for block, replaced in found["without"].items()} == {
+        "se": gates,
+        "se_cond": routing + gates,
+    }
     assert all(0.5 < value < 1 for value in found["initial_similarity"].values())  # after one step
     for name, run in runs.items():
         assert found["top1"][name] == pytest.approx(run.record["last"]["top1"], abs=10)

@@ -30,7 +30,11 @@ ANALYSIS = {
     "initial_similarity": {"standard": 0.984},
     "without": {
         "se": {"gates_mean": changed(50.0, 100, 1200), "gates_other": changed(40.0, 100, 1700)},
-        "se_cond": {"routing_mean": changed(60.0, 50, 700), "routing_other": changed(61.0, 100, 700)},
+        "se_cond": {
+            "routing_mean": changed(60.0, 50, 700),
+            "largest_routing_mean": changed(71.0, 50, 150),
+            "routing_other": changed(61.0, 100, 700),
+        },
     },
     "pairs": {
         "se-standard": changed(72.0, 400, 300),
@@ -62,6 +66,7 @@ def test_table_shows_each_block_as_trained_and_without_its_conditioning():
         ("", "another image's gates", "40.00", f"{MINUS}32.00 ± 1.41"),
         ("C", "as trained", "73.00", ""),
         ("", "mean routing", "60.00", f"{MINUS}13.00 ± 1.01"),
+        ("", "mean routing, in one convolution", "71.00", f"{MINUS}2.00 ± 0.55"),
         ("", "another image's routing", "61.00", f"{MINUS}12.00 ± 1.06"),
         ("", "mean routing, experts folded", "60.00", f"{MINUS}13.00 ± 1.01"),
     )
@@ -81,6 +86,7 @@ def test_numbers_are_of_the_file(tmp_path):
         "inside.se.gates_mean.top1": "50.00",
         "inside.se.gates_other.top1": "40.00",
         "inside.se_cond.routing_mean.top1": "60.00",
+        "inside.se_cond.largest_routing_mean.top1": "71.00",
         "inside.se_cond.routing_other.top1": "61.00",
         "inside.se_cond.folded.top1": "60.00",
         "inside.standard.initial_similarity": "0.98",

@@ -198,7 +198,8 @@ def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device) -> dic
     """What the report says of the trained networks, as JSON can hold it; `runs` maps each block to its run.
 
     Means of routing and gates are over every k-th training image, 5,000 at least, centre cropped;
-    everything else is over the validation images. Raises UserError if weights are missing.
+    everything else is over the validation images. In `without`, `largest_routing_mean` replaces the one
+    routing alone that varies most between images. Raises UserError if weights are missing.
     """
     labels = dataset.val.labels
     every = max(1, len(dataset.train) // 5000)
@@ -219,16 +220,21 @@ def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device) -> dic
             continue
         usual = observe(network, some, recipe, device)
         replacements = {}
-        for kind in ("routing", "gates"):
-            if getattr(seen, kind):
-                replacements[f"{kind}_mean"] = means_of(getattr(usual, kind))
-                replacements[f"{kind}_other"] = of_another_image(getattr(seen, kind))
+        if seen.routing:
+            means = means_of(usual.routing)
+            largest = max(means, key=lambda name: seen.routing[name].std(dim=0).mean())
+            replacements["routing_mean"] = means
+            replacements["largest_routing_mean"] = {largest: means[largest]}
+            replacements["routing_other"] = of_another_image(seen.routing)
+        if seen.gates:
+            replacements["gates_mean"] = means_of(usual.gates)
+            replacements["gates_other"] = of_another_image(seen.gates)
         found["without"][block] = {
             name: paired(predict_with(network, dataset.val, recipe, device, values), seen.logits, labels)
             for name, values in replacements.items()
         }
         if seen.routing:
-            folded = fold(network, means_of(usual.routing)).to(device, memory_format=torch.channels_last)
+            folded = fold(network, means).to(device, memory_format=torch.channels_last)
             logits["folded"] = predict(folded, dataset.val, recipe, device).cpu()
     found["pairs"] = {
         f"{name}-{baseline}": paired(logits[name], logits[baseline], labels)

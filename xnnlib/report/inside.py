@@ -21,6 +21,7 @@ PARTS = {"expand": "first 1×1", "depthwise": "depthwise", "project": "last 1×1
 LINES = {"expand": ("o", "-"), "depthwise": ("s", "--"), "project": ("^", ":"), "routing": ("D", "-")}
 REPLACED = {
     "routing_mean": "mean routing",
+    "largest_routing_mean": "mean routing, in one convolution",
     "routing_other": "another image's routing",
     "gates_mean": "mean gates",
     "gates_other": "another image's gates",
