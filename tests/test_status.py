@@ -48,6 +48,15 @@ def test_changed_parameter_makes_a_run_stale(run, changes, told):
     assert told in run_status(run, Settings(**ASKED | changes))
 
 
+def test_a_run_of_another_model_is_stale(tmp_path):
+    ours = Settings(**ASKED | {"block": "standard"})
+    theirs = Settings(**ASKED | {"block": "standard", "model": "mobilenet_v2"})
+    leave_run(tmp_path, theirs, network=theirs.network.sizes())
+    assert "model was mobilenet_v2, is xnn" in run_status(tmp_path, ours)
+    leave_run(tmp_path, ours, parameters=None)
+    assert "model was xnn, is mobilenet_v2" in run_status(tmp_path, theirs)
+
+
 def test_other_data_makes_a_run_stale(run):
     assert run_status(run, SETTINGS, "other") == "stale: the data changed"
 

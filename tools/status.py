@@ -10,7 +10,7 @@ from xnnlib.records import load_run
 from xnnlib.runtime import code_digest
 from xnnlib.settings import Settings
 
-COMPARED = ("block", "seed", "dataset", "num_classes", "train_images", "val_images", "hold_out")
+COMPARED = ("model", "block", "seed", "dataset", "num_classes", "train_images", "val_images", "hold_out")
 WIDTH = 28  # of the longest name
 TRAINED = UP_TO_DATE, OLDER, STALE = "up to date", "made by older code", "stale"
 DIVERGED = "diverged"
@@ -40,7 +40,8 @@ def _changes(record: dict, settings: Settings, fingerprint: str) -> list[str]:
     asked = {name: getattr(settings, name) for name in COMPARED}
     asked |= asdict(settings.routine) | settings.network.sizes()
     del asked["precision"]  # a device without fast bfloat16 trains in float32
-    found = (record.get("parameters") or {}) | record["recipe"] | record["network"]
+    # A record from before there were others is of the paper's network.
+    found = {"model": "xnn"} | (record.get("parameters") or {}) | record["recipe"] | record["network"]
     reasons = ["the code changed"] if record.get("code", code_digest()) != code_digest() else []
     for name, value in asked.items():
         if found.get(name, value) != value:
