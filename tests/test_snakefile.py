@@ -130,7 +130,7 @@ def test_stale_runs_of_other_profiles_are_kept_until_told(project):
     assert "gpu=1" in resources and "cpus_per_task=8" in resources and "runtime=720" in resources
     assert (project / "results/1_2/se-seed0/train.ipynb").exists()
 
-    assert "STALE 'yes' is unknown; choose one of keep, retrain" in reproduce(project, "1_2", "yes")[1]
+    assert "STALE 'yes' is unknown; choose one of keep, retrain." in reproduce(project, "1_2", "yes")[1]
     assert "usage: tools/reproduce.py PROFILE STALE" in reproduce(project, "--help")[1]
 
 

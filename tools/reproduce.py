@@ -37,7 +37,8 @@ def main(name: str, stale: str, *options: str) -> int:
             if SESSION.exists() and (session := SESSION.read_text()):  # of a command that was killed
                 end_session(int(session))
             profile = load_profile(Path(), name)
-            choose("STALE", stale, ("keep", "retrain", ""))
+            if stale:
+                choose("STALE", stale, ("keep", "retrain"))
             dry = any(re.fullmatch(r"--dry.*|-[pkqF]*n[pkqF]*", option) for option in options)
             prepare(profile, stale, dry)
             status = run(profile, list(options))
