@@ -304,7 +304,7 @@ DAMAGE = {
     "notebook": (lambda book: (book / RUN / "train.ipynb").unlink(), f"{RUN}/train.ipynb is missing"),
     "one block": (lambda book: shutil.rmtree(book / RUN), f"results/{PROFILE} has no run of block se;"),
     "claims": (lambda book: (book / "book/claims.yaml").write_text("a: {number: b}"), "sentence is missing"),
-    "syntax": (lambda book: (book / "book/claims.yaml").write_text("a: ["), "claims.yaml cannot be read"),
+    "syntax": (lambda book: (book / "book/claims.yaml").write_text("a: ["), "claims.yaml: line 1: "),
     "exceptions": (lambda book: (book / "book/typed-numbers.yaml").write_text("- a"), "cannot be read"),
     "contents": (lambda book: replace(book / "_toc.yml", "index", "index\nchapters:\n- file: gone"), "gone"),
 }

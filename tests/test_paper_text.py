@@ -9,7 +9,7 @@ from paper_text import CLAIMS, Claim, load_claims
 from xnnlib.errors import UserError
 from xnnlib.report.numbers import Number
 
-PAPER = load_claims(ROOT / CLAIMS)
+PAPER = load_claims(ROOT)
 
 NUMBERS = {
     "one seed": Number(1.2, None, "+1.2", ("a run",)),
@@ -69,15 +69,17 @@ def test_claim_holds_and_fails_when_its_number_changes(name, numbers):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("- sentence: B is ahead.\n", "not a mapping from"),
+        ("- sentence: B is ahead.\n", "it is not a mapping"),
         ("a: {sentence: B is ahead., number: gain}\n", "a: it has no margin"),
-        ("a: [", "cannot be read: while parsing"),
+        ("a: [", "line 1: .*correct the YAML"),
+        ("a: {number: gain}\na: {number: gain}\n", "line 2: 'a' is a duplicate"),
         ("a: B is ahead.\n", "a: is 'B is ahead.'; it must be a mapping"),
         ("a: {sentence: B is ahead., at_least: 1}\n", "a: number is missing"),
         ("a: {sentence: B., number: gain, at_least: 1, other: A.}\n", "a: parameter 'other' is unknown"),
     ],
 )
 def test_malformed_claims_are_one_line(tmp_path, text, message):
-    (tmp_path / "claims.yaml").write_text(text)
-    with pytest.raises(UserError, match=f"^claims.yaml.* {message}"):
-        load_claims(tmp_path / "claims.yaml")
+    (tmp_path / "book").mkdir()
+    (tmp_path / CLAIMS).write_text(text)
+    with pytest.raises(UserError, match=f"^{CLAIMS}.* {message}"):
+        load_claims(tmp_path)

@@ -36,7 +36,9 @@ def test_profile_has_every_block_with_every_seed(project):
     assert Path(settings.run_dir) == Path("results/plain/se-seed3")
 
 
-def test_experiment_is_its_base_with_changes(project):
+@pytest.mark.parametrize("changes", ["{momentum: 0.8}", "'{momentum: 0.8}'"])
+def test_experiment_is_its_base_with_changes(project, changes):
+    (project / "profiles/plain.yaml").write_text(BASE.replace("{momentum: 0.8}", changes))
     changed = load_profiles(project)["study/changed"]
     assert changed.settings("se", 0).run_dir == "results/study/changed/se-seed0"
     assert changed.values() == {

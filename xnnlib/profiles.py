@@ -49,9 +49,7 @@ class Profile(BaseModel):
         """The parameters that all runs share, as papermill takes them."""
         merged = self.base_values | self.parameters | {"profile": self.name}
         changes = [values.get("recipe_changes", {}) for values in (self.base_values, self.parameters)]
-        if all(isinstance(change, dict) for change in changes) and any(changes):
-            merged["recipe_changes"] = changes[0] | changes[1]
-        return merged
+        return merged | ({"recipe_changes": changes[0] | changes[1]} if any(changes) else {})
 
     def run_names(self) -> list[str]:
         """The folders below results/<name>, such as "se-seed0"."""
@@ -70,12 +68,12 @@ class Profile(BaseModel):
 
 def profile_names(root: Path = Path()) -> list[str]:
     """The names in profiles/runs.yaml of the project in `root`. Raises UserError if it cannot be read."""
-    return list(_read(root, RUNS))
+    return list(read_yaml(root, RUNS))
 
 
 def load_profile(root: Path, name: str) -> Profile:
     """One profile. Raises UserError, `profiles/...: what, what to do`, on all that is wrong with it."""
-    entries = _read(root, RUNS)
+    entries = read_yaml(root, RUNS)
     where = f"{RUNS}: {choose(f'{RUNS}: profile', str(name), map(str, entries))}"
     if not isinstance(name, str) or name not in entries:
         raise UserError(f"{where}: to YAML this name is not text; put it in quotes.")
@@ -89,12 +87,14 @@ def load_profile(root: Path, name: str) -> Profile:
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error)}") from None
     file = f"profiles/{profile.base}.yaml"
-    values = _read(root, file)
+    values = read_yaml(root, file)
     for place, given in ((file, values), (where, profile.parameters)):
         for parameter in ("block", "seed", "run_dir", *(["profile"] if place == where else [])):
             if parameter in given:
                 raise UserError(f"{place}: {parameter} follows from {RUNS}; remove it.")
-        from_mapping(given, place)
+        settings = from_mapping(given, place)
+        if "recipe_changes" in given:  # which may be text, as on a command line
+            given["recipe_changes"] = settings.recipe_changes
     if values.get("profile", profile.base) != profile.base:
         raise UserError(f"{file}: profile is {values['profile']!r}; it must be {profile.base!r}.")
     profile = profile.model_copy(update={"base_values": values})
@@ -121,12 +121,14 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read(root: Path, file: str) -> dict:
-    """The mapping in a YAML file of the project."""
+def read_yaml(root: Path, file: str) -> dict:
+    """The mapping in a YAML file of the project. Raises UserError if there is none, or a key twice."""
     try:
         values = _UniqueKeys((root / file).read_text(encoding="utf-8-sig")).get_single_data()
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); write it, or correct {RUNS}.") from None
+        raise UserError(
+            f"{file} cannot be read ({error.strerror}); write it, or correct what names it."
+        ) from None
     except UnicodeDecodeError:
         raise UserError(f"{file}: it is not UTF-8; save it as UTF-8.") from None
     except yaml.YAMLError as error:
@@ -134,5 +136,5 @@ def _read(root: Path, file: str) -> dict:
         line = f"line {mark.line + 1}: " if mark else ""
         raise UserError(f"{file}: {line}{problem}; correct the YAML.") from None
     if not isinstance(values, dict):
-        raise UserError(f"{file}: it is not a mapping of name: value; see profiles/quick.yaml for one.")
+        raise UserError(f"{file}: it is not a mapping of name: value.")
     return values

@@ -23,6 +23,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxRole
 
 from xnnlib.errors import UserError, explain
+from xnnlib.profiles import read_yaml
 from xnnlib.report.estimates import MINUS
 from xnnlib.report.numbers import Number
 from xnnlib.spec import BLOCKS
@@ -118,19 +119,14 @@ class Claim(BaseModel):
         return ""
 
 
-def load_claims(path: Path) -> dict[str, Claim]:
-    """The claims of a YAML file, by name. Raises UserError on one that is malformed or has no margin."""
-    try:
-        entries, claims = yaml.safe_load(path.read_text(encoding="utf-8")), {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{path.name} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(entries, dict):
-        raise UserError(f"{path.name} is not a mapping from a claim's name to its fields.")
-    for name, fields in entries.items():
+def load_claims(root: Path) -> dict[str, Claim]:
+    """The project's claims, by name. Raises UserError on one that is malformed or has no margin."""
+    claims = {}
+    for name, fields in read_yaml(root, CLAIMS).items():
         try:
             claims[name] = Claim.model_validate(fields)
         except ValidationError as error:
-            raise UserError(f"{path.name}: {name}: {explain(error, Claim.model_fields).lstrip()}") from None
+            raise UserError(f"{CLAIMS}: {name}: {explain(error, Claim.model_fields).lstrip()}") from None
     return claims
 
 
@@ -222,8 +218,8 @@ def bind_alternative_texts(app: Sphinx, doctree: nodes.document) -> None:
 
 def read_files(app: Sphinx, config: Config) -> None:
     try:
-        app.paper_claims = load_claims(Path(app.srcdir, CLAIMS))
-    except (OSError, UserError) as error:
+        app.paper_claims = load_claims(Path(app.srcdir))
+    except UserError as error:
         refuse(str(error))
     try:
         entries = yaml.safe_load(Path(app.srcdir, EXCEPTIONS).read_text(encoding="utf-8"))
