@@ -85,10 +85,7 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
         weights = module.weight.numel()
         add(kind, f"{label} {module.in_features} → {module.out_features}", weights, weights)
 
-    gates = set()
-    for module in unit.modules():
-        if isinstance(module, SqueezeExcite):
-            gates |= {module.reduce, module.expand}
+    gates = {layer for gate in unit.modules() if isinstance(gate, SqueezeExcite) for layer in gate.children()}
 
     def on_forward(module, inputs, output):
         if isinstance(module, CondConv2d):

@@ -26,7 +26,6 @@ class Material:
     was not run, and in those that settled block C's routing.
     """
 
-    root: Path
     profile: str
     runs: list[Run]
     experiments: list[Experiment]
@@ -70,7 +69,7 @@ def load_material(root: Path, results: str, profile: str) -> Material:
     study = load_study(root / results)
     found |= study_numbers(experiments, study)
     notebooks = list({run.path: run for run in runs + others}.values())
-    return Material(root, profile, runs, experiments, benchmarks, notebooks, found, analysis, study)
+    return Material(profile, runs, experiments, benchmarks, notebooks, found, analysis, study)
 
 
 TABLES: dict[str, Callable[[Material], Table]] = {

@@ -17,13 +17,7 @@ from xnnlib.report.summary import by_block, letter, run_source, shared, top1_by_
 from xnnlib.report.tables import TITLES, Table
 
 # The sizes of a network as the paper writes them.
-SYMBOLS = {
-    "reduction": "R",
-    "experts": "M",
-    "filter_size": "F",
-    "expansion": "Nₑ/Nᵢ",
-    "width": "width ×",
-}
+SYMBOLS = {"expansion": "Nₑ/Nᵢ", "width": "width ×"}
 # Changes that name and value do not tell.
 IN_WORDS = {("gate", "none"): "without gates", ("depthwise_fan_out", "layer"): "smaller initial filters"}
 SPLITS = ("train_images", "val_images")
@@ -67,11 +61,8 @@ class Experiment(NamedTuple):
 
     def numbers(self) -> dict[str, Number]:
         """Its numbers, by the name that follows profile and block in a key."""
-        texts = {
-            "change": self.change_text(),
-            "precision": shared(self.runs, lambda run: run.record["recipe"]["precision"]),
-        }
-        found = {name: Number.of(value, tuple(map(run_source, self.runs))) for name, value in texts.items()}
+        precision = shared(self.runs, lambda run: run.record["recipe"]["precision"])
+        found = {"precision": Number.of(precision, tuple(map(run_source, self.runs)))}
         counts = complexity.total(complexity.count(self.runs[0].spec))
         for name, count in zip(("macs", "coefficients"), counts, strict=True):
             found[name] = Number.of(count, COUNTED, millions(count))

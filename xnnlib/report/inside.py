@@ -1,7 +1,6 @@
 """What trained networks do inside, from results/<profile>/analysis.json (see xnnlib.analysis.analyse)."""
 
 import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import mean
 
@@ -38,19 +37,22 @@ class _Analysis(BaseModel):
     top1: dict[str, float]
     initial_similarity: dict[str, float]
 
+    def files(self) -> dict[str, str]:
+        return {f"{run}/{WEIGHTS}": digest for run, digest in self.weights.items()}
 
-def load_found(path: Path, schema: type[BaseModel], weights: Callable[..., Mapping[str, str]]) -> dict:
+
+def load_found(path: Path, schema: type[BaseModel]) -> dict:
     """What notebooks/analysis.ipynb wrote to `path`, which fits the schema.
 
-    `weights` gives, of the content as the schema reads it, the digest of each file of weights, by its path
-    beside `path`. Raises UserError on a damaged file, and on one that is about other weights.
+    The schema's `files` gives the digest of each file of weights, by its path beside `path`. Raises
+    UserError on a damaged file, and on one that is about other weights.
     """
     again = "move it away and run notebooks/analysis.ipynb again."
     try:
         found = schema.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise UserError(f"{path} is damaged ({explain(error).rstrip('.')}); {again}") from None
-    for name, digest in weights(found).items():
+    for name, digest in found.files().items():
         file = path.parent / name
         if file.exists() and sha256(file) != digest:
             raise UserError(f"{path} is about other weights than {file}; {again}")
@@ -65,11 +67,7 @@ def load_analysis(results_dir: Path, profile: str) -> dict | None:
     path = Path(results_dir, profile, "analysis.json")
     if not path.exists():
         return None
-
-    def weights(found: _Analysis) -> dict[str, str]:
-        return {f"{run}/{WEIGHTS}": digest for run, digest in found.weights.items()}
-
-    return load_found(path, _Analysis, weights) | {"source": f"results/{profile}/analysis.json"}
+    return load_found(path, _Analysis) | {"source": f"results/{profile}/analysis.json"}
 
 
 def _changes(analysis: dict) -> list[tuple[str, str, float, Estimate]]:

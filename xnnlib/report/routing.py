@@ -57,6 +57,10 @@ class _Study(BaseModel):
     runs: dict[str, _Conditioning]
     first_epoch: dict[str, _FirstEpoch]
 
+    def files(self) -> dict[str, str]:
+        runs = self.runs.items()
+        return {f"{name.removeprefix('routing/')}/{WEIGHTS}": measured.weights for name, measured in runs}
+
 
 def load_study(results_dir: Path) -> dict:
     """The study's measurements, by run (`routing/frozen/se_cond-seed0`) and by routing; empty if not made.
@@ -66,12 +70,7 @@ def load_study(results_dir: Path) -> dict:
     path = Path(results_dir, STUDY)
     if not path.exists():
         return {"runs": {}, "first_epoch": {}}
-
-    def weights(found: _Study) -> dict[str, str]:
-        runs = found.runs.items()
-        return {f"{name.removeprefix('routing/')}/{WEIGHTS}": measured.weights for name, measured in runs}
-
-    return load_found(path, _Study, weights)
+    return load_found(path, _Study)
 
 
 def in_study(one: Experiment) -> bool:

@@ -47,8 +47,8 @@ class PaperFigure(Figure):
         return image.getvalue()
 
 
-def save(figure: PaperFigure, figures_dir: str | os.PathLike, name: str) -> tuple[Path, Path]:
-    """Write `<name>.svg` and `<name>.pdf`, atomically and without dates; returns their paths.
+def save(figure: PaperFigure, figures_dir: str | os.PathLike, name: str) -> None:
+    """Write `<name>.svg` and `<name>.pdf`, atomically and without dates.
 
     The digest of the figure's data goes into the files, where `saved_digest` finds it.
     """
@@ -57,12 +57,10 @@ def save(figure: PaperFigure, figures_dir: str | os.PathLike, name: str) -> tupl
         "svg": common | {"Identifier": figure.data_digest, "Date": None},
         "pdf": common | {"Keywords": figure.data_digest, "Producer": "matplotlib", "CreationDate": None},
     }
-    paths = []
     for kind, values in metadata.items():
-        paths.append(Path(figures_dir) / f"{name}.{kind}")
         with applied():
-            write_atomically(paths[-1], partial(figure.savefig, format=kind, metadata=values))
-    return tuple(paths)
+            write = partial(figure.savefig, format=kind, metadata=values)
+            write_atomically(Path(figures_dir, f"{name}.{kind}"), write)
 
 
 def saved_digest(path: str | os.PathLike) -> str:

@@ -83,8 +83,7 @@ def stage_operation(stage: Stage) -> str:
     return f"Conv ({size(rows, rows)}/{stride}), batch norm, ReLU"
 
 
-# Readable titles with units, in Table 2's order. A field of the recipe that is not here is shown at the end
-# under its own name, so that no hyper-parameter can be left out.
+# Readable titles with units, in Table 2's order, of all that a recipe says.
 TITLES = {
     "epochs": "Epochs",
     "batch_size": "Batch size (images)",
@@ -123,10 +122,8 @@ FAN_OUT_TITLES = {"channel": "F × F", "layer": "channels × F × F"}
 def table_2(runs: Sequence[Run]) -> Table:
     """Every hyper-parameter of the runs and of the course's routine; where blocks differ, a cell says how."""
     course = {block: asdict(recipe_for("reference", block)) for block in by_block(runs)}
-    present = runs[0].record["recipe"]
     rows = []
-    for field in (field for field in (TITLES | present) if field in present and field != "name"):
-        title = TITLES.get(field, field.replace("_", " ").capitalize())
+    for field, title in TITLES.items():
         ours = shared(runs, lambda run, field=field: run.record["recipe"][field])
         theirs = shared(runs, lambda run, field=field: course[run.record["block"]][field])
         if not ours == theirs == OFF.get(field):
@@ -150,9 +147,9 @@ def table_3(runs: Sequence[Run]) -> Table:
     return Table(("Block", f"Training time ({unit})", "Top-1, last epoch (%)"), "lrr", tuple(rows))
 
 
-def table_4(num_classes: int = 100) -> Table:
+def table_4() -> Table:
     """MACs and filter coefficients of each row of Table 1, over its repeats, for A, B and C; the totals."""
-    specs = [NetworkSpec(block, num_classes) for block in BLOCKS]
+    specs = [NetworkSpec(block) for block in BLOCKS]
     counted = [complexity.count(spec) for spec in specs]
 
     def cells(stages: Container[int]) -> list[str]:
@@ -198,9 +195,9 @@ KIND_TITLES = {
 }
 
 
-def cost_table(num_classes: int = 100) -> Table:
+def cost_table() -> Table:
     """The totals of A, B and C beside each other in millions, one line for each kind of operation."""
-    counted = [complexity.count(NetworkSpec(block, num_classes)) for block in BLOCKS]
+    counted = [complexity.count(NetworkSpec(block)) for block in BLOCKS]
 
     def totals(kinds: Container[str] = complexity.KINDS) -> list[int]:
         pairs = [complexity.total(operations, kinds) for operations in counted]
