@@ -18,7 +18,7 @@ from book_config import SHOWN_PROFILE
 from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from paper_material import NOTEBOOK_TABLES, TABLES, load_material
+from paper_material import TABLES, load_material, tables_of
 
 from xnnlib.records import EPOCHS, RECORD, WEIGHTS, load_runs
 from xnnlib.report.baselines import figure_9
@@ -116,8 +116,8 @@ def write_report(folder: Path) -> None:
     save(figure_5(material.runs), folder / "figures", "figure-5-training")
     save(figure_6(material.runs, latencies(material.benchmarks)), folder / "figures", "figure-6-costs")
     save(figure_9(material.experiments, material.benchmarks), folder / "figures", "figure-9-baselines")
-    for name in NOTEBOOK_TABLES:
-        shown = [str(TABLES[which](material)) for which in NOTEBOOK_TABLES[name]]
+    for name in (f"notebooks/{notebook}" for notebook in ("design", "results", "implementation", "analysis")):
+        shown = [str(TABLES[which](material)) for which in tables_of(name)]
         outputs = [new_output("execute_result", data={"text/plain": table}) for table in shown]
         write_notebook(folder / f"{name}.ipynb", name, *outputs)
 
@@ -264,7 +264,7 @@ FIGURE = "```{figure} ../figures/figure-5-training.*\nCaption\n```"
 # What a page of the book may not hold, and what the build must say of it.
 WRONG_TEXTS = {
     "{num}`se.top2`": "unknown number 'se.top2'; the nearest keys are: se.top1",
-    "```{paper-table} 9\nCaption\n```": "unknown table '9'; choose one of 1, 2, 3, 4",
+    "```{paper-table} 9\nCaption\n```": "unknown table '9'; choose one of network, recipe, results",
     "```{figure} ../figures/nothing.*\nCaption\n```": "not found: figures/nothing.*",
     "{cite}`nobody1999`": 'could not find bibtex key "nobody1999"',
     "{numref}`table-nowhere`": "table-nowhere",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from docutils import nodes
-from paper_material import NOTEBOOK_TABLES, TABLES, drawn_digest
+from paper_material import TABLES, drawn_digest, tables_of
 from sphinx.application import ENV_PICKLE_FILENAME, Sphinx
 from sphinx.config import Config
 from sphinx.util.logging import get_node_location, getLogger, is_suppressed_warning
@@ -71,7 +71,7 @@ def check_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
     if cells and not outputs:
         report("the notebook has no outputs; execute it with papermill first", docname, "notebook")
     shown = ["".join(output.get("data", {}).get("text/plain", "")) for output in outputs]
-    for which in NOTEBOOK_TABLES.get(docname, ()):
+    for which in tables_of(docname):
         if str(TABLES[which](app.paper)) not in shown:
             message = f"table {which} is not the one of the records; execute the notebook again: make figures"
             report(message, docname, "notebook")

@@ -73,11 +73,11 @@ def load_material(root: Path, results: str, profile: str) -> Material:
 
 
 TABLES: dict[str, Callable[[Material], Table]] = {
-    "1": lambda material: tables.table_1(NetworkSpec()),
-    "2": lambda material: tables.table_2(material.runs),
-    "3": lambda material: tables.table_3(material.runs),
-    "4": lambda material: tables.table_4(),
-    "operations": lambda material: tables.operation_table(NetworkSpec()),
+    "network": lambda material: tables.table_1(NetworkSpec()),
+    "recipe": lambda material: tables.table_2(material.runs),
+    "results": lambda material: tables.table_3(material.runs),
+    "operations": lambda material: tables.table_4(),
+    "single-operations": lambda material: tables.operation_table(NetworkSpec()),
     "costs": lambda material: tables.cost_table(),
     "experiments": lambda material: experiment_table(
         [one for one in material.experiments if not (in_study(one) or is_baseline(one.runs[0]))]
@@ -87,14 +87,6 @@ TABLES: dict[str, Callable[[Material], Table]] = {
     "inside": lambda material: inside_table(material.analysis),
     "routing": lambda material: routing_table(material.analysis),
     "study": lambda material: study_table(material.experiments, material.study),
-}
-
-# The tables that a notebook shows, which must be those that the pages show.
-NOTEBOOK_TABLES = {
-    "notebooks/design": ("1",),
-    "notebooks/results": ("2", "3", "baselines"),
-    "notebooks/implementation": ("4", "costs", "operations"),
-    "notebooks/analysis": ("inside", "routing", "study"),
 }
 
 # Each table and figure by its name: the notebook that makes it, if one does, and from what: modules or files,
@@ -123,6 +115,11 @@ ARTEFACTS = {
     "figure-first-epoch": ("notebooks/analysis", f"results/{STUDY}"),
     "figure-shapes": ("notebooks/design", "xnnlib.data.shapes"),
 }
+
+
+def tables_of(notebook: str) -> list[str]:
+    """The tables that a notebook shows, which must be those that the pages show."""
+    return [name for name in TABLES if ARTEFACTS[f"table-{name}"][0] == notebook]
 
 
 def artefact_source(material: Material, name: str) -> str:

@@ -1,16 +1,15 @@
 """Generated tables: those of the paper, and the lists of where everything comes from.
 
-`{paper-table} 3` (or another of paper_material.TABLES) is a table of `xnnlib.report` with a caption that ends
-in a link to how it was made. `{paper-provenance} artefacts` lists each table and figure with its notebook and
-its runs, `numbers` every number with its value and source, `records` each run folder with commit, data and
-device, and `runs` each run with its result and a link to its notebook.
+`{paper-table} results` (or another of paper_material.TABLES) is a table of `xnnlib.report` with a caption
+that ends in a link to how it was made. `{paper-provenance} artefacts` lists each table and figure with its
+notebook and its runs, `numbers` every number with its value and source, `records` each run folder with
+commit, data and device, and `runs` each run with its result and a link to its notebook.
 """
 
 import re
 from collections.abc import Iterable
 
 from docutils import nodes
-from docutils.parsers.rst import directives
 from paper_guard import report
 from paper_material import ARTEFACTS, TABLES, artefact_source, run_title
 from paper_text import PROVENANCE, number_id, page_link
@@ -91,20 +90,20 @@ def link_figures(app: Sphinx, doctree: nodes.document) -> None:
 
 
 class PaperTable(SphinxDirective):
-    """`{paper-table} 3` with `:name:`; the content is the caption."""
+    """`{paper-table} results`, with the label `table-results`; the content is the caption."""
 
     required_arguments = 1
     has_content = True
-    option_spec = {"name": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
         which = self.arguments[0]
         if which not in TABLES:
             raise self.error(f"unknown table {which!r}; choose one of {', '.join(TABLES)}")
+        self.options["name"] = name = f"table-{which}"
         content = TABLES[which](self.env.app.paper)
         caption, messages = self.state.inline_text(" ".join(self.content), self.content_offset)
-        caption += made_by(self.env, self.options.get("name", ""), self.get_location())
-        classes = ["paper-table", f"paper-table-{which}"]
+        caption += made_by(self.env, name, self.get_location())
+        classes = ["paper-table", f"paper-{name}"]
         classes += ["paper-table-wide"] if len(content.columns) >= WIDE else []
         table = table_node(content.head(), content.align, content.rows, classes)
         table.insert(0, nodes.title("", "", *caption))

@@ -22,7 +22,7 @@ PAGES = ("paper", "introduction", "related-work", "design", "training", "impleme
 PAGES = tuple(f"book/{page}" for page in (*PAGES, "references"))
 # What is for readers of the web only.
 WEB_ONLY = ("made-by", "web-only")
-WIDE_TABLES = ("paper-table-4", "paper-table-costs")
+WIDE_TABLES = ("paper-table-operations", "paper-table-costs")
 NO_BREAK_SPACE, WORD_JOINER = "\N{NO-BREAK SPACE}", "\N{WORD JOINER}"
 
 
