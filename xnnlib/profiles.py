@@ -48,8 +48,10 @@ class Profile(BaseModel):
     def values(self) -> dict[str, object]:
         """The parameters that all runs share, as papermill takes them."""
         merged = self.base_values | self.parameters | {"profile": self.name}
-        changes = [values.get("recipe_changes", {}) for values in (self.base_values, self.parameters)]
-        return merged | ({"recipe_changes": changes[0] | changes[1]} if any(changes) else {})
+        # As settings read them: they may be text, as on a command line.
+        places = (self.base_values, self.parameters)
+        base, own = (from_mapping(values, f"{RUNS}: {self.name}").recipe_changes for values in places)
+        return merged | ({"recipe_changes": base | own} if base | own else {})
 
     def run_names(self) -> list[str]:
         """The folders below results/<name>, such as "se-seed0"."""
@@ -92,9 +94,7 @@ def load_profile(root: Path, name: str) -> Profile:
         for parameter in ("block", "seed", "run_dir", *(["profile"] if place == where else [])):
             if parameter in given:
                 raise UserError(f"{place}: {parameter} follows from {RUNS}; remove it.")
-        settings = from_mapping(given, place)
-        if "recipe_changes" in given:  # which may be text, as on a command line
-            given["recipe_changes"] = settings.recipe_changes
+        from_mapping(given, place)
     if values.get("profile", profile.base) != profile.base:
         raise UserError(f"{file}: profile is {values['profile']!r}; it must be {profile.base!r}.")
     profile = profile.model_copy(update={"base_values": values})
