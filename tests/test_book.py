@@ -18,7 +18,7 @@ from book_config import SHOWN_PROFILE
 from click.testing import CliRunner
 from jupyter_book.cli.main import main as jupyter_book_main
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from paper_material import TABLES, load_material, tables_of
+from paper_material import ARTEFACTS, TABLES, load_material, tables_of
 
 from xnnlib.records import EPOCHS, RECORD, WEIGHTS, load_runs
 from xnnlib.report.baselines import figure_9
@@ -116,7 +116,7 @@ def write_report(folder: Path) -> None:
     save(figure_5(material.runs), folder / "figures", "figure-5-training")
     save(figure_6(material.runs, latencies(material.benchmarks)), folder / "figures", "figure-6-costs")
     save(figure_9(material.experiments, material.benchmarks), folder / "figures", "figure-9-baselines")
-    for name in (f"notebooks/{notebook}" for notebook in ("design", "results", "implementation", "analysis")):
+    for name in {notebook for notebook, _ in ARTEFACTS.values() if notebook}:
         shown = [str(TABLES[which](material)) for which in tables_of(name)]
         outputs = [new_output("execute_result", data={"text/plain": table}) for table in shown]
         write_notebook(folder / f"{name}.ipynb", name, *outputs)

@@ -222,7 +222,8 @@ def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device) -> dic
         replacements = {}
         if seen.routing:
             means = means_of(usual.routing)
-            largest = max(means, key=lambda name: seen.routing[name].std(dim=0).mean())
+            routings = (row for row in found["modules"] if row["block"] == block and row["name"] in means)
+            largest = max(routings, key=lambda row: row["sd"])["name"]
             replacements["routing_mean"] = means
             replacements["largest_routing_mean"] = {largest: means[largest]}
             replacements["routing_other"] = of_another_image(seen.routing)
