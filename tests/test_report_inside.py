@@ -93,6 +93,7 @@ def test_numbers_are_of_the_file(tmp_path):
         "inside.routing.sd_expand": "0.040",
         "inside.routing.sd_project": "0.200",
         "inside.routing.sd_largest": "0.200",
+        "inside.routing.largest": "last 1×1 of block 2 of 2",
         "inside.routing.saturated": "4.0",
         "inside.routing.between": "25.0",
         "inside.routing.similarity_expand": "0.40",

@@ -64,6 +64,9 @@ def test_runs_that_were_not_looked_into_or_overflow_have_their_accuracy_alone(ex
     for runs in ({}, overflown):
         _, late = study_table(experiments, {"runs": runs, "first_epoch": {}}).rows
         assert late[1:] == ("38.6, 39.6", "", "", "", "", "")
+        told = study_numbers(experiments[1:], {"runs": runs, "first_epoch": {}})["study.overflown"].text
+        title = "unscaled, from zero, only from level 4 on"
+        assert told == ("; ".join(f"{title}, seed {seed}" for seed in (0, 1)) if runs else "none")
 
 
 def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):

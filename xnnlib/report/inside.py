@@ -153,7 +153,9 @@ def inside_numbers(analysis: dict, prefix: str = "inside") -> dict[str, Number]:
         for part in {row["part"] for row in routings}:
             own = _statistics(_routings(analysis, part=part))
             shown |= {f"{name}_{part}": own[name] for name in ("sd", "similarity")}
-        shown["sd_largest"] = _statistics([max(routings, key=lambda row: row["sd"])])["sd"]
+        largest, depths = max(routings, key=lambda row: row["sd"]), _depths(analysis)
+        where = f"{PARTS[largest['part']]} of block {depths[_place(largest)]} of {len(depths)}"
+        shown |= {"sd_largest": _statistics([largest])["sd"], "largest": (largest["sd"], where)}
         found |= {f"routing.{name}": Number.of(value, sources, text) for name, (value, text) in shown.items()}
     return {f"{prefix}.{name}": number for name, number in found.items()}
 
@@ -162,7 +164,7 @@ def inside_numbers(analysis: dict, prefix: str = "inside") -> dict[str, Number]:
 def figure_7(analysis: dict) -> PaperFigure:
     """How much the routing of C and the gates of B and C differ from image to image, block by block."""
     levels = {_place(row): row["level"] for row in analysis["modules"]}
-    depths = {place: depth for depth, place in enumerate(sorted(levels), start=1)}
+    depths = _depths(analysis)
     lines: dict[str, dict] = {}  # by title: the part of a block, and its standard deviation by depth
     for row in analysis["modules"]:
         title = PARTS.get(row["part"], letter(row["block"]))
@@ -187,6 +189,12 @@ def figure_7(analysis: dict) -> PaperFigure:
     gates.set_xlabel("Block, by level")
     figure.subplots_adjust(left=0.19, right=0.985, bottom=0.125, top=0.92, hspace=0.32)
     return figure
+
+
+def _depths(analysis: dict) -> dict[tuple[int, int], int]:
+    """The number of each block, from 1 on, by its place."""
+    places = sorted({_place(row) for row in analysis["modules"]})
+    return {place: depth for depth, place in enumerate(places, start=1)}
 
 
 def _place(row: dict) -> tuple[int, int]:

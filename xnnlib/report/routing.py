@@ -157,7 +157,8 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
     these two controls, and `study.best_over_frozen` is that of the best variant. `worst_loss` is that of the
     seed with the largest, `first_loss` the largest after the first epoch; `outliers`, `median_loss` and
     `scale` are what `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate
-    of the variants that need their routing. Of a first epoch the median `scale` of the first and of the last
+    of the variants that need their routing, `study.overflown` the runs whose networks overflow with their
+    weights rounded to half precision. Of a first epoch the median `scale` of the first and of the last
     block, and the mean standard deviation of the `routing`, over its last ten steps.
     """
     found = {}
@@ -167,6 +168,12 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         shared |= {name: record["recipe"][name] for name in ("crop", "batch_size", "peak_learning_rate")}
         shared |= {name: record["dataset"][name] for name in ("num_classes", "val_images")}
         shared["seeds"] = min(len(one.runs) for one in experiments if in_study(one))
+        overflown = [
+            f"{title_of(run)}, seed {run.record['seed']}"
+            for run in runs
+            if (own := study["runs"].get(run_source(run).removeprefix("results/"))) and own["scale"] is None
+        ]
+        shared["overflown"] = "; ".join(overflown) or "none"
         chance = log(shared["num_classes"])
         found["study.chance_loss"] = Number.of(chance, sources, f"{chance:.1f}")
         found |= {f"study.{name}": Number.of(value, sources) for name, value in shared.items()}
