@@ -1,10 +1,12 @@
 """Claims: when one holds, and that every one of the paper's stops the build once its number changes."""
 
+from types import SimpleNamespace
+
 import pytest
 from book_config import SHOWN_PROFILE
 from machine_places import ROOT
 from paper_material import load_material
-from paper_text import CLAIMS, Claim, load_claims
+from paper_text import CLAIMS, Claim, bound, load_claims
 
 from xnnlib.errors import UserError
 from xnnlib.report.numbers import Number
@@ -16,6 +18,15 @@ NUMBERS = {
     "wide": Number(1.2, (-0.8, 3.2), "+1.2 ± 2.0", ("two runs",)),
     "narrow": Number(-1.2, (-1.7, -0.7), "\N{MINUS SIGN}1.2 ± 0.5", ("two runs",)),
 }
+
+
+@pytest.mark.parametrize("key, text", [("gains", "+1.2 and +1.4"), ("gains:size", "1.2 and 1.4")])
+def test_size_is_a_number_without_its_signs(key, text):
+    numbers = {"gains": Number.each([1.2, 1.4], 1, [], signed=True)}
+    builder = SimpleNamespace(get_relative_uri=lambda page, other: other)
+    app = SimpleNamespace(paper=SimpleNamespace(numbers=numbers), paper_quoted=set(), builder=builder)
+    node = bound(SimpleNamespace(app=app, docname="page"), key, "page")
+    assert node.astext().replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ def test_gains_are_paired_by_seed_with_welchs_interval_beside(tmp_path):
     shifts = {"standard": (0.0, 2.0), "se": (0.0, 3.0)}
     found = numbers(runs_of(tmp_path, shifts))
     assert found["standard.top1"].text == "41.2 ± 12.7"  # 12.706 * sqrt(2) / sqrt(2)
+    for key, text in {"standard.top1_seeds": "40.2 and 42.2", "se.top1_gain_seeds": "+3.2 and +4.2"}.items():
+        assert found[key].text == text
+        assert (found[key].low, found[key].high) == pytest.approx(tuple(map(float, text.split(" and "))))
     paired, welch = found["se.top1_gain"], found["se.top1_gain_welch"]
     assert paired.text == "+3.7 ± 6.4"  # the differences 3.2 and 4.2: 12.706 * 0.5
     assert (paired.low, paired.high) == pytest.approx((3.7 - 6.353, 3.7 + 6.353), abs=1e-3)

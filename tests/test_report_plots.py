@@ -96,6 +96,12 @@ def test_figure_6_sets_accuracy_against_cost(tmp_path, latency):
             assert list(seeds.get_ydata()) == pytest.approx([top1 - 1, top1 + 1])
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_figure_6_has_an_interval_from_three_seeds_on(tmp_path, count):
+    runs = [write_run(tmp_path, "se", seed, seed * 2.0) for seed in range(count)]
+    assert [len(axes.collections) for axes in plots.figure_6(runs, {}).axes] == [count - 2] * 2
+
+
 def test_the_contact_sheet_shows_the_images_as_they_are():
     figure = plots.shapes_sheet(num_classes=3, per_class=2, size=16)
     sheet = figure.axes[0].images[0].get_array()

@@ -49,7 +49,7 @@ def page_link(env: BuildEnvironment, text: str, page: str, anchor: str = "", **a
 
 
 def bound(env: BuildEnvironment, name: str, location: object) -> nodes.Node:
-    """The number's link, of `key:size` without its sign; an unknown key is a problem, and shows the key."""
+    """The number's link, of `key:size` without signs; an unknown key is a problem, and shows the key."""
     key, known = name.removesuffix(":size"), env.app.paper.numbers
     if key not in known:
         nearest = ", ".join(get_close_matches(key, known, n=3, cutoff=0.4)) or ", ".join(sorted(known))
@@ -57,7 +57,7 @@ def bound(env: BuildEnvironment, name: str, location: object) -> nodes.Node:
         return nodes.literal("", key)
     env.app.paper_quoted.add(key)
     number = known[key]
-    shown = number.text if key == name else number.text.lstrip(f"+{MINUS}")
+    shown = number.text if key == name else re.sub(f"[+{MINUS}]", "", number.text)
     # A number is not broken at the end of a line, but the name of a device may be.
     text = shown.replace(" ", "\N{NO-BREAK SPACE}") if len(shown) < 20 else shown
     title = f"{key}: {', '.join(number.sources)}"

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from xnnlib.records import Run
-from xnnlib.report.estimates import estimate, format_estimate
 from xnnlib.report.experiments import Experiment
 from xnnlib.report.numbers import Number
 from xnnlib.report.plots import GREY, accuracy_against_costs, cost_row
 from xnnlib.report.speed import Benchmark, speed_numbers
 from xnnlib.report.style import COLORS, MARKERS, PaperFigure, applied
-from xnnlib.report.summary import by_block, is_baseline, top1_digits
+from xnnlib.report.summary import by_block, each_top1, is_baseline
 from xnnlib.report.tables import Table
 from xnnlib.spec import BLOCKS
 
@@ -45,16 +44,15 @@ def compared(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark])
 def _row(name: str, runs: Sequence[Run], measured: Mapping[str, Number]) -> dict:
     row, variant = cost_row(name, runs), "" if name in BLOCKS else ".torchvision"
     speed = measured.get(f"speed.cpu.{name}{variant}.images_per_second")
-    top1 = format_estimate(estimate(row["top1"]), top1_digits(runs))
     cells = (f"{row['macs']:.1f}", f"{row['coefficients']:.2f}", speed.text if speed else "")
-    return row | {"speed": speed.value if speed else None, "cells": (*cells, str(len(row["top1"])), top1)}
+    return row | {"speed": speed.value if speed else None, "cells": (*cells, ", ".join(each_top1(runs)))}
 
 
 def baseline_table(experiments: Sequence[Experiment], benchmarks: Sequence[Benchmark]) -> Table:
-    """Each network: its costs, how fast it trains, its seeds and its accuracy."""
-    columns = ("Network", "MACs (M)", "Coefficients (M)", "Images/s", "Seeds", "Top-1 (%)")
+    """Each network: its costs, how fast it trains, and the accuracy of each seed."""
+    columns = ("Network", "MACs (M)", "Coefficients (M)", "Images/s", "Top-1 of each seed (%)")
     rows = ((row["title"], *row["cells"]) for row in compared(experiments, benchmarks))
-    return Table(columns, "lrrrrr", tuple(rows))
+    return Table(columns, "lrrrr", tuple(rows))
 
 
 @applied()

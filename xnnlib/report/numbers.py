@@ -83,6 +83,15 @@ class Number:
         """An estimate from runs."""
         return cls(*value, format_estimate(value, digits, signed), tuple(map(run_source, runs)))
 
+    @classmethod
+    def each(
+        cls, values: Sequence[float], digits: int, runs: Sequence[Run], signed: bool = False
+    ) -> "Number":
+        """The values of several seeds, `40.1 and 38.4`; the interval is from the least to the greatest."""
+        *first, last = (format_estimate(Estimate(value), digits, signed) for value in values)
+        text = f"{', '.join(first)} and {last}" if first else last
+        return cls(mean(values), (min(values), max(values)), text, tuple(map(run_source, runs)))
+
 
 def numbers(runs: Sequence[Run]) -> dict[str, Number]:
     """All numbers of the given runs, of the paper's network and of the course's run.
@@ -112,7 +121,7 @@ def run_numbers(runs: Sequence[Run], prefix: str = "") -> dict[str, Number]:
 
 
 def measured(runs: Sequence[Run]) -> dict[str, Number]:
-    """What the runs of one block came to in their last epoch."""
+    """What the runs of one block came to in their last epoch; `top1_seeds` is the top-1 of each seed."""
     digits, sources = top1_digits(runs), tuple(map(run_source, runs))
     top1 = list(top1_by_seed(runs).values())
     share = mean(top1) / 100
@@ -121,6 +130,7 @@ def measured(runs: Sequence[Run]) -> dict[str, Number]:
     gaps = [run.epochs["train_top1"][-1] - run.epochs["val_top1"][-1] for run in runs]
     found = {
         "top1": Number.measured(estimate(top1), digits, runs),
+        "top1_seeds": Number.each(top1, digits, runs),
         "loss": Number.measured(estimate([run.epochs["val_loss"][-1] for run in runs]), 2, runs),
         "overfit_gap": Number.measured(estimate(gaps), digits, runs, signed=True),
         "sampling_error": Number.of(sampling_error, sources, f"{sampling_error:.1f}"),
@@ -138,8 +148,8 @@ def measured(runs: Sequence[Run]) -> dict[str, Number]:
 def gains(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Number]:
     """Points of top-1 that the runs lie above others: paired by seed, and with Welch's interval.
 
-    With three seeds or more that both have, also the correlation of the two over the seeds (Pearson's), if
-    both vary.
+    `top1_gain_seeds` is that of each seed that both have. With three such seeds or more, also the correlation
+    of the two over the seeds (Pearson's), if both vary.
     """
     both = [*runs, *baseline]
     values, others = top1_by_seed(runs), top1_by_seed(baseline)
@@ -148,6 +158,9 @@ def gains(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Number]:
     shown = {name: Number.measured(gain, top1_digits(both), both, True) for name, gain in found.items()}
     seeds = sorted(values.keys() & others.keys())
     pairs = [[own[seed] for seed in seeds] for own in (values, others)]
+    if seeds:
+        by_seed = [value - other for value, other in zip(*pairs, strict=True)]
+        shown["top1_gain_seeds"] = Number.each(by_seed, top1_digits(both), both, signed=True)
     if len(seeds) > 2 and all(len(set(own)) > 1 for own in pairs):
         shown["seed_correlation"] = Number.measured(Estimate(correlation(*pairs)), 2, both)
     return shown

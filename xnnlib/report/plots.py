@@ -102,7 +102,8 @@ def _draw_curves(axes: Axes, block: str, series: dict, validation: str, training
 def figure_6(runs: Sequence[Run], latency: Mapping[str, float]) -> PaperFigure:
     """Top-1 against MACs, coefficients and, if each block has one, the latency in milliseconds.
 
-    Each seed is a small mark, their mean a large one with its 95 % interval.
+    Each seed is a small mark, their mean a large one; from three seeds on it has its 95 % interval, which
+    over two is several times as long as the axis.
     """
     labels = {"macs": "MACs of one image (millions)", "coefficients": "Coefficients (millions)"}
     if by_block(runs).keys() <= latency.keys():
@@ -152,8 +153,9 @@ def accuracy_against_costs(rows: list[dict], labels: Mapping[str, str]) -> Paper
 def _draw_accuracy(axes: Axes, row: dict, cost: float, ha: str) -> None:
     name, seeds, look = row["name"], row["top1"], row["look"] | {"linestyle": "none"}
     middle = estimate(seeds)
-    if middle.interval is not None:
+    if len(seeds) > 1:
         axes.plot([cost] * len(seeds), seeds, markersize=2.5, alpha=0.6, label=f"{name} seeds", **look)
+    if len(seeds) > 2:
         axes.vlines(cost, *middle.interval, color=look["color"], linewidth=1)
     axes.plot([cost], [middle.value], markersize=6, label=f"{name} mean", **look)
     if name in BLOCKS:

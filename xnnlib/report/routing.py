@@ -14,7 +14,7 @@ from xnnlib.report.experiments import Experiment
 from xnnlib.report.inside import load_found
 from xnnlib.report.numbers import Number
 from xnnlib.report.style import COLUMN_WIDTH, PaperFigure, applied
-from xnnlib.report.summary import run_source, top1_by_seed, top1_digits
+from xnnlib.report.summary import each_top1, run_source, top1_by_seed, top1_digits
 from xnnlib.report.tables import Table
 
 STUDY = "routing/study.json"
@@ -121,8 +121,7 @@ def study_table(experiments: Sequence[Experiment], study: dict) -> Table:
     """A row for each routing variant: accuracy, how far the routing moves, and what is lost without it."""
     rows = []
     for one in filter(in_study, experiments):
-        digits = top1_digits(one.runs)
-        top1 = ", ".join(f"{value:.{digits}f}" for value in top1_by_seed(one.runs).values())
+        digits, top1 = top1_digits(one.runs), ", ".join(each_top1(one.runs))
         sd, changes = _routing_sd(one, study), _changes(one, study)
         shown = [f"{sd[part]:.3f}" if part in sd else "" for part in PARTS]
         shown += [
@@ -131,14 +130,6 @@ def study_table(experiments: Sequence[Experiment], study: dict) -> Table:
         rows.append((title_of(one.runs[0]), top1, *shown))
     columns = ("Routing", "Top-1 (%)", "SD, first 1×1", "SD, depthwise", "SD, last 1×1")
     return Table((*columns, "Mean routing", "Another image's"), "lrrrrrr", tuple(rows))
-
-
-def _top1_of_seeds(runs: Sequence[Run]) -> Number:
-    """The top-1 of each seed, `40.1 and 38.4`; the interval is from the worst to the best."""
-    top1, digits = list(top1_by_seed(runs).values()), top1_digits(runs)
-    shown = " and ".join(f"{value:.{digits}f}" for value in top1)
-    interval = (min(top1), max(top1)) if len(top1) > 1 else None
-    return Number(mean(top1), interval, shown, tuple(map(run_source, runs)))
 
 
 def _gain(runs: Sequence[Run], control: Sequence[Run]) -> Number:
@@ -153,13 +144,13 @@ def _gain(runs: Sequence[Run], control: Sequence[Run]) -> Number:
 def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, Number]:
     """Numbers such as `study.epochs`, `routing-frozen.routing_mean` and `first-epoch.zero_init.last_block`.
 
-    Changes in points of top-1; `top1` is that of each seed, `over_frozen` and `over_none` are gains over
-    these two controls, and `study.best_over_frozen` is that of the best variant. `worst_loss` is that of the
-    seed with the largest, `first_loss` the largest after the first epoch; `outliers`, `median_loss` and
-    `scale` are what `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate
-    of the variants that need their routing, `study.overflown` the runs whose networks overflow with their
-    weights rounded to half precision. Of a first epoch the median `scale` of the first and of the last
-    block, and the mean standard deviation of the `routing`, over its last ten steps.
+    Changes in points of top-1; `over_frozen` and `over_none` are gains over these two controls, and
+    `study.best_over_frozen` is that of the best variant. `worst_loss` is that of the seed with the largest,
+    `first_loss` the largest after the first epoch; `outliers`, `median_loss` and `scale` are what
+    `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate of the variants
+    that need their routing, `study.overflown` the runs whose networks overflow with their weights rounded to
+    half precision. Of a first epoch the median `scale` of the first and of the last block, and the mean
+    standard deviation of the `routing`, over its last ten steps.
     """
     found = {}
     if runs := [run for one in filter(in_study, experiments) for run in one.runs]:
@@ -181,7 +172,6 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
     for one in filter(in_study, experiments):
         sources, digits = tuple(map(run_source, one.runs)), top1_digits(one.runs)
         key = one.profile.replace("/", "-")
-        found[f"{key}.top1"] = _top1_of_seeds(one.runs)
         worst = max(one.runs, key=lambda run: run.record["last"]["loss"])
         found |= {f"{key}.{name}": number for name, number in _loss_numbers(worst, study).items()}
         first = max(run.epochs["val_loss"][0] for run in one.runs)
@@ -197,7 +187,7 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         found["study.best_over_frozen"] = max(over, key=lambda number: number.value)
     changes = {name: found.get(f"routing-{name}.routing_mean") for name in variants}
     if conditional := [name for name, change in changes.items() if change and change.high < 0]:
-        best = max(conditional, key=lambda name: found[f"routing-{name}.top1"].value)
+        best = max(conditional, key=lambda name: mean(top1_by_seed(runs_of[name]).values()))
         sources = [run_source(run) for name in variants for run in runs_of[name]]
         found["study.chosen"] = Number.of(title_of(runs_of[best][0]), sources)
     return found | _first_epoch_numbers(study)

@@ -66,6 +66,11 @@ def top1_by_seed(runs: Sequence[Run]) -> dict[int, float]:
     return {run.record["seed"]: run.record["last"]["top1"] for run in runs}
 
 
+def each_top1(runs: Sequence[Run]) -> list[str]:
+    """The text of each seed's top-1."""
+    return [f"{value:.{top1_digits(runs)}f}" for value in top1_by_seed(runs).values()]
+
+
 def digits_of(images: int) -> int:
     """Digits that a top-1 accuracy in percent of that many images can carry: one in a thousand is 0.1."""
     return 1 if images <= 1000 else 2
