@@ -58,8 +58,9 @@ def bound(env: BuildEnvironment, name: str, location: object) -> nodes.Node:
     env.app.paper_quoted.add(key)
     number = known[key]
     shown = number.text if key == name else re.sub(f"[+{MINUS}]", "", number.text)
-    # A number is not broken at the end of a line, but the name of a device may be.
-    text = shown.replace(" ", "\N{NO-BREAK SPACE}") if len(shown) < 20 else shown
+    # A number is not broken at the end of a line, but several may be, or the name of a device.
+    parts = shown.split(" and ")
+    text = " and ".join(part.replace(" ", "\N{NO-BREAK SPACE}") if len(part) < 20 else part for part in parts)
     title = f"{key}: {', '.join(number.sources)}"
     return page_link(env, text, PROVENANCE, number_id(key), reftitle=title, classes=["paper-number"])
 
