@@ -90,5 +90,6 @@ def test_setting_is_shown_as_people_write_it():
 def test_estimates_are_shown_with_their_digits():
     assert format_estimate(Estimate(0.5), 1) == "0.5"
     assert format_estimate(Estimate(-0.04), 1) == "0.0"
+    assert [format_estimate(Estimate(half), 1) for half in (0.85, 13.35, 0.25)] == ["0.9", "13.4", "0.3"]
     assert format_estimate(Estimate(-0.04), 1, signed=True) == "+0.0"
     assert format_estimate(Estimate(-0.5, (-0.75, -0.25)), 2, signed=True) == "\N{MINUS SIGN}0.50 ± 0.25"

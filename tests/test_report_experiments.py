@@ -8,7 +8,7 @@ from report_runs import change_record, write_run
 
 from xnnlib import complexity
 from xnnlib.errors import Diverged
-from xnnlib.report.experiments import experiment_numbers, experiment_table, load_experiments
+from xnnlib.report.experiments import Experiment, experiment_numbers, experiment_table, load_experiments
 from xnnlib.spec import NetworkSpec, recipe_for
 
 
@@ -85,6 +85,16 @@ def test_numbers_say_what_was_gained_and_from_which_runs(found):
     assert [source.split("/")[1] for source in gain.sources] == ["narrow"] * 2 + ["small"] * 2
     assert numbers["narrow.se.top1"].sources == ("results/narrow/se-seed0", "results/narrow/se-seed1")
     assert numbers["narrow.se.seeds"].value == 2 and numbers["routine.se.precision"].text == "float32"
+
+
+def test_blocks_of_one_profile_are_compared_by_seed(tmp_path):
+    runs = {
+        block: [write_run(tmp_path, block, seed, profile="x/y") for seed in (0, 1)]
+        for block in ("standard", "se")
+    }
+    found = experiment_numbers([Experiment("x/y", block, own, []) for block, own in runs.items()])
+    assert found["x-y.se.top1_gain_seeds_over_standard"].text == "+3.2 and +3.2"
+    assert not [key for key in found if "standard.top1_gain" in key]
 
 
 def test_a_block_that_its_base_lacks_stands_without_a_gain(tmp_path):

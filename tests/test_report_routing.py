@@ -24,7 +24,8 @@ def looked_into(lost):
 
 def steps(loss):
     scale = [[1.0, 40.0]] * 12
-    return {"loss": [loss] * 12, "routing": [0.125] * 12, "scale": scale, "device": {"type": "cpu"}}
+    routing = [9.0, 0.0] + [0.125] * 6 + [9.0] * 4
+    return {"loss": [loss] * 12, "routing": routing, "scale": scale, "device": {"type": "cpu"}}
 
 
 STUDIED = {
@@ -70,6 +71,7 @@ def test_runs_that_were_not_looked_into_or_overflow_have_their_accuracy_alone(ex
 
 
 def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
+    experiments[1].runs[1].epochs["val_loss"][1] = 4.42e21
     numbers = study_numbers(experiments, STUDIED)
     change = numbers["routing-from-4.routing_mean"]
     assert change.value == -10 and change.low < -10 < change.high
@@ -77,6 +79,8 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
     worst = {"worst_loss": "1.7", "outliers": "3", "median_loss": "1.2", "scale": "1,234"}  # seed 0's
     assert {name: numbers[f"routing-from-4.{name}"].text for name in worst} == worst
     assert numbers["routing-from-4.first_loss"].value == experiments[1].runs[0].epochs["val_loss"][0]
+    assert numbers["routing-from-4.peak_loss"].text == "4.4e21"
+    assert numbers["routing-from-4.routing_mean_seeds"].text == f"{MINUS}5.0 and {MINUS}15.0"
     assert numbers["study.chance_loss"].value == pytest.approx(2.302585)
     assert (numbers["study.epochs"].value, numbers["study.seeds"].value) == (3, 1)
     assert study_numbers(experiments[1:], STUDIED)["study.seeds"].value == 2

@@ -1,7 +1,7 @@
 """Means, differences and their 95 % confidence intervals, and how they become text."""
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import copysign, sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -67,8 +67,10 @@ def discordant_difference(gained: float, lost: float, images: int) -> Estimate:
 
 def format_estimate(value: Estimate, digits: int, signed: bool = False) -> str:
     """`51.2`, `+1.2` when signed, and `51.2 ± 0.8` where there is an interval."""
-    # Rounded first, so that two ways to the same mean cannot end in different digits.
-    shown = f"{round(value.value, 9):{'+' if signed else ''}z,.{digits}f}".replace("-", MINUS)
+    # Rounded first, so that two ways to the same mean cannot end in different digits; halves go away from 0.
+    exact = round(value.value, 9)
+    exact += copysign(1e-9, exact)
+    shown = f"{exact:{'+' if signed else ''}z,.{digits}f}".replace("-", MINUS)
     if value.interval is None:
         return shown
     low, high = value.interval

@@ -12,7 +12,7 @@ from xnnlib import complexity
 from xnnlib.profiles import Profile
 from xnnlib.records import RECORD, Run, load_complete
 from xnnlib.report.estimates import format_setting
-from xnnlib.report.numbers import COUNTED, Number, gains, measured, millions
+from xnnlib.report.numbers import COUNTED, Number, block_gains, gains, measured, millions
 from xnnlib.report.summary import by_block, letter, run_source, shared, top1_by_seed
 from xnnlib.report.tables import TITLES, Table
 
@@ -113,10 +113,13 @@ def experiment_table(experiments: list[Experiment]) -> Table:
 def experiment_numbers(experiments: list[Experiment]) -> dict[str, Number]:
     """The numbers of each experiment's runs, and its gain: `small-width-0.75.se.top1_gain`.
 
-    The key of a nested profile, `routing/frozen`, has a hyphen in the place of each slash.
+    Blocks of one profile are also compared: `small-fan-out.se.top1_gain_over_standard`. The key of a nested
+    profile, `routing/frozen`, has a hyphen in the place of each slash.
     """
-    return {
-        f"{one.profile.replace('/', '-')}.{one.block}.{name}": number
-        for one in experiments
-        for name, number in one.numbers().items()
-    }
+    found, runs = {}, {}
+    for one in experiments:
+        found |= {f"{one.profile}.{one.block}.{name}": number for name, number in one.numbers().items()}
+        runs.setdefault(one.profile, []).extend(one.runs)
+    for profile, own in runs.items():
+        found |= {f"{profile}.{name}": gain for name, gain in block_gains(own).items()}
+    return {key.replace("/", "-"): number for key, number in found.items()}

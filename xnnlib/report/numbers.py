@@ -109,15 +109,22 @@ def run_numbers(runs: Sequence[Run], prefix: str = "") -> dict[str, Number]:
 
     With a `prefix`, as for the runs of another profile than the paper's, keys begin with it: `small.se.top1`.
     """
-    found, groups = _common(runs), by_block(runs)
-    for block, group in groups.items():
+    found = _common(runs)
+    for block, group in by_block(runs).items():
         found |= {f"{block}.{name}": number for name, number in measured(group).items()}
-    for base, block in combinations(groups, 2):
-        # `se.top1_gain` is over A, `se_cond.top1_gain_over_se` over B.
-        over = "" if base == BLOCKS[0] else f"_over_{base}"
-        compared = gains(groups[block], groups[base])
-        found |= {f"{block}.{name}{over}": number for name, number in compared.items()}
+    # `se.top1_gain` is over A, `se_cond.top1_gain_over_se` over B.
+    found |= {key.removesuffix(f"_over_{BLOCKS[0]}"): gain for key, gain in block_gains(runs).items()}
     return {f"{prefix}.{key}" if prefix else key: number for key, number in found.items()}
+
+
+def block_gains(runs: Sequence[Run]) -> dict[str, Number]:
+    """What each block gains over each one before it: `se.top1_gain_over_standard`."""
+    groups = by_block(runs)
+    return {
+        f"{block}.{name}_over_{base}": gain
+        for base, block in combinations(groups, 2)
+        for name, gain in gains(groups[block], groups[base]).items()
+    }
 
 
 def measured(runs: Sequence[Run]) -> dict[str, Number]:

@@ -96,6 +96,11 @@ def _measurements(one: Experiment, study: dict) -> list[dict]:
     return [own for own in found if own["scale"] is not None]
 
 
+def _replaced(one: Experiment, study: dict, name: str) -> list[dict]:
+    """Of each seed that was analysed, how many of all `images` it has `gained` and `lost` by it."""
+    return [own | own["without"][name] for own in _measurements(one, study) if name in own["without"]]
+
+
 def _changes(one: Experiment, study: dict) -> dict[str, Estimate]:
     """What replacing the routing changes, in points, as a mean over the seeds that were analysed.
 
@@ -103,9 +108,8 @@ def _changes(one: Experiment, study: dict) -> dict[str, Estimate]:
     """
     changes = {}
     for name in REPLACED:
-        found = [own for own in _measurements(one, study) if name in own["without"]]
-        if found:
-            counts = (mean(own["without"][name][which] for own in found) for which in ("gained", "lost"))
+        if found := _replaced(one, study, name):
+            counts = (mean(own[which] for own in found) for which in ("gained", "lost"))
             changes[name] = discordant_difference(*counts, found[0]["images"])
     return changes
 
@@ -146,11 +150,11 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
 
     Changes in points of top-1; `over_frozen` and `over_none` are gains over these two controls, and
     `study.best_over_frozen` is that of the best variant. `worst_loss` is that of the seed with the largest,
-    `first_loss` the largest after the first epoch; `outliers`, `median_loss` and `scale` are what
-    `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate of the variants
-    that need their routing, `study.overflown` the runs whose networks overflow with their weights rounded to
-    half precision. Of a first epoch the median `scale` of the first and of the last block, and the mean
-    standard deviation of the `routing`, over its last ten steps.
+    `first_loss` the largest after the first epoch, `peak_loss` after any; `outliers`, `median_loss` and
+    `scale` are what `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate
+    of the variants that need their routing, `study.overflown` the runs whose networks overflow with their
+    weights rounded to half precision. Of a first epoch, as medians over its last ten steps, the `scale` of
+    the first and of the last block and the standard deviation of the `routing`.
     """
     found = {}
     if runs := [run for one in filter(in_study, experiments) for run in one.runs]:
@@ -174,10 +178,15 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         key = one.profile.replace("/", "-")
         worst = max(one.runs, key=lambda run: run.record["last"]["loss"])
         found |= {f"{key}.{name}": number for name, number in _loss_numbers(worst, study).items()}
-        first = max(run.epochs["val_loss"][0] for run in one.runs)
-        found[f"{key}.first_loss"] = Number.of(first, sources, f"{first:,.0f}")
+        losses = [max(seeds) for seeds in zip(*(run.epochs["val_loss"] for run in one.runs), strict=True)]
+        found[f"{key}.first_loss"] = Number.of(losses[0], sources, f"{losses[0]:,.0f}")
+        found[f"{key}.peak_loss"] = Number.of(max(losses), sources, f"{max(losses):.1e}".replace("e+", "e"))
         for name, change in _changes(one, study).items():
             found[f"{key}.{name}"] = Number(*change, format_estimate(change, digits, True), sources)
+            seeds = [
+                100 * (own["gained"] - own["lost"]) / own["images"] for own in _replaced(one, study, name)
+            ]
+            found[f"{key}.{name}_seeds"] = Number.each(seeds, digits, one.runs, signed=True)
         for control in CONTROLS:
             if control in runs_of:
                 found[f"{key}.over_{control}"] = _gain(one.runs, runs_of[control])
@@ -207,7 +216,7 @@ def _first_epoch_numbers(study: dict) -> dict[str, Number]:
     found = {}
     for kind, steps in study["first_epoch"].items():
         first, *_, last = (median(scales) for scales in zip(*steps["scale"][-10:], strict=True))
-        routing = mean(steps["routing"][-10:])
+        routing = median(steps["routing"][-10:])
         shown = {"first_block": (first, ".1f"), "last_block": (last, ".0f"), "routing": (routing, ".3f")}
         for name, (value, form) in shown.items():
             found[f"first-epoch.{kind}.{name}"] = Number.of(value, (f"results/{STUDY}",), f"{value:{form}}")
