@@ -111,9 +111,9 @@ FIXED = (
     ("Loss", "cross entropy", "cross entropy"),
     ("Augmentation", "random resized crop, horizontal flip", "random resized crop, horizontal flip"),
     ("Normalisation", "ImageNet mean and standard deviation", "ImageNet mean and standard deviation"),
-    ("Initial weights of the classifier", "normal, standard deviation 0.01", "not published"),
-    ("Initial weights of the gates", "PyTorch's of a linear layer", "not published"),
-    ("Initial filters", "normal, variance 2 / fan-out", "not published"),
+    ("Initial weights of the classifier", "normal, standard deviation 0.01", "PyTorch's default"),
+    ("Initial weights of the gates", "PyTorch's default", "PyTorch's default"),
+    ("Initial filters", "normal, variance 2 / fan-out", "PyTorch's default, by fan-in"),
 )
 # The fan-out of a depthwise filter that is initialised.
 FAN_OUT_TITLES = {"channel": "F × F", "layer": "channels × F × F"}
@@ -131,7 +131,7 @@ def table_2(runs: Sequence[Run]) -> Table:
     first, *more = sorted({run.record["seed"] for run in runs})
     seeds = ", ".join(map(str, (first, *more))) if more else f"one run, seed {first}"
     fan_out = shared(runs, lambda run: FAN_OUT_TITLES[run.record["network"]["depthwise_fan_out"]])
-    rows += [*FIXED, ("Fan-out of a depthwise filter", fan_out, "not published"), ("Seeds", seeds, "one run")]
+    rows += [*FIXED, ("Fan-out of a depthwise filter", fan_out, ""), ("Seeds", seeds, "one run")]
     return Table(("Hyper-parameter", "Paper", "Course"), "lll", tuple(rows))
 
 
