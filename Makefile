@@ -79,7 +79,7 @@ format: $(STAMP)  ## ruff: repair rules and format
 	@ruff check --fix
 	@ruff format
 
-clean:  ## remove what was built: the book, the caches, the quick runs (not .venv)
+clean:  ## remove what was built: the book, caches, quick runs, and runs that were replaced (not .venv)
 	rm -rf _build .cache .snakemake .pytest_cache .ruff_cache results/quick
 
 $(STAMP): pyproject.toml constraints.txt

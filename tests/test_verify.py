@@ -153,3 +153,12 @@ def test_no_checksums_are_one_line(copy, capsys):
     (copy / verify.CHECKSUMS).unlink()
     assert verify.main([str(copy)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_ctrl_c_is_one_line(copy, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verify, "verify", interrupted)
+    assert verify.main([str(copy)]) == 130
+    assert capsys.readouterr().err == "interrupted; nothing was changed.\n"

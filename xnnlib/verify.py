@@ -138,6 +138,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was changed.", file=sys.stderr)
+        return 130
     print(table)
     evaluated = sum(row[-1] != NO_WEIGHTS for row in table.rows)
     whole = "All runs" if evaluated == len(table.rows) else f"{evaluated} of {len(table.rows)} runs"
