@@ -150,9 +150,12 @@ def test_run_without_weights_is_said_to_ship_none(copy, capsys):
 
 
 def test_no_checksums_are_one_line(copy, capsys):
+    assert verify.main([str(copy.with_name("another"))]) == 2
+    line = capsys.readouterr().err
+    assert line.endswith(f"these profiles can be checked: {copy.name}.\n") and line.count("\n") == 1
     (copy / verify.CHECKSUMS).unlink()
     assert verify.main([str(copy)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capsys.readouterr().err.endswith("these profiles can be checked: none.\n")
 
 
 def test_ctrl_c_is_one_line(copy, capsys, monkeypatch):

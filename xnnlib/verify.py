@@ -41,7 +41,9 @@ def read_checksums(folder: Path) -> dict[str, str]:
         lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
         return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except FileNotFoundError:
-        raise UserError(f"{folder / CHECKSUMS} is missing; there is nothing to check the files by.") from None
+        found = ", ".join(sorted(path.parent.name for path in folder.parent.glob(f"*/{CHECKSUMS}")))
+        choice = f"these profiles can be checked: {found or 'none'}."
+        raise UserError(f"{folder / CHECKSUMS} is missing; {choice}") from None
     except ValueError:
         raise UserError(f"{folder / CHECKSUMS} is damaged; fetch it again.") from None
 
