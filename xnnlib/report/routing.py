@@ -97,7 +97,7 @@ def _measurements(one: Experiment, study: dict) -> list[dict]:
 
 
 def _replaced(one: Experiment, study: dict, name: str) -> list[dict]:
-    """Of each seed that was analysed, how many of all `images` it has `gained` and `lost` by it."""
+    """What was found in each seed whose routing was replaced, with the images `gained` and `lost` by it."""
     return [own | own["without"][name] for own in _measurements(one, study) if name in own["without"]]
 
 
@@ -178,9 +178,10 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         key = one.profile.replace("/", "-")
         worst = max(one.runs, key=lambda run: run.record["last"]["loss"])
         found |= {f"{key}.{name}": number for name, number in _loss_numbers(worst, study).items()}
-        losses = [max(seeds) for seeds in zip(*(run.epochs["val_loss"] for run in one.runs), strict=True)]
-        found[f"{key}.first_loss"] = Number.of(losses[0], sources, f"{losses[0]:,.0f}")
-        found[f"{key}.peak_loss"] = Number.of(max(losses), sources, f"{max(losses):.1e}".replace("e+", "e"))
+        first = max(run.epochs["val_loss"][0] for run in one.runs)
+        found[f"{key}.first_loss"] = Number.of(first, sources, f"{first:,.0f}")
+        peak = max(max(run.epochs["val_loss"]) for run in one.runs)
+        found[f"{key}.peak_loss"] = Number.of(peak, sources, f"{peak:.1e}".replace("e+", "e"))
         for name, change in _changes(one, study).items():
             found[f"{key}.{name}"] = Number(*change, format_estimate(change, digits, True), sources)
             seeds = [
