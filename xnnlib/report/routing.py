@@ -184,9 +184,8 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         found[f"{key}.peak_loss"] = Number.of(peak, sources, f"{peak:.1e}".replace("e+", "e"))
         for name, change in _changes(one, study).items():
             found[f"{key}.{name}"] = Number(*change, format_estimate(change, digits, True), sources)
-            seeds = [
-                100 * (own["gained"] - own["lost"]) / own["images"] for own in _replaced(one, study, name)
-            ]
+            counts = ((own["gained"], own["lost"], own["images"]) for own in _replaced(one, study, name))
+            seeds = [discordant_difference(*own).value for own in counts]
             found[f"{key}.{name}_seeds"] = Number.each(seeds, digits, one.runs, signed=True)
         for control in CONTROLS:
             if control in runs_of:

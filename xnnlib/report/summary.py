@@ -68,7 +68,8 @@ def top1_by_seed(runs: Sequence[Run]) -> dict[int, float]:
 
 def each_top1(runs: Sequence[Run]) -> list[str]:
     """The text of each seed's top-1."""
-    return [f"{value:.{top1_digits(runs)}f}" for value in top1_by_seed(runs).values()]
+    digits = top1_digits(runs)
+    return [f"{value:.{digits}f}" for value in top1_by_seed(runs).values()]
 
 
 def digits_of(images: int) -> int:
