@@ -66,7 +66,11 @@ rule all:
 # On a CPU each run has one core, or more where there are more cores than runs: two runs on a thread each train
 # more images than one on two. The number of threads follows from the machine and the profile alone, so that a run
 # that resumes after a kill sums in the same order. On a GPU there is one training at a time.
+#
+# What fails is tried once more: Jupyter looks for free ports before its kernel takes them, and of two kernels that
+# start together one may find its port taken. A run resumes then, or is refused again at once.
 rule train:
+    retries: 1
     output:
         f"{RESULTS}/{{block}}-seed{{seed}}/train.ipynb",
     params:
@@ -99,6 +103,7 @@ rule checksums:
 
 
 rule report:
+    retries: 1
     input:
         CODE,
         "notebooks/{notebook}.ipynb",

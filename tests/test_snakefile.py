@@ -57,6 +57,13 @@ def test_failing_run_stops_no_other_and_then_only_what_is_missing_is_made(projec
     assert "se-seed0/record.json" in (project / "results/quick/SHA256SUMS").read_text()
 
 
+@pytest.mark.parametrize("name", ["se", "design"])
+def test_notebook_whose_kernel_did_not_start_is_tried_once_more(project, name):
+    (project / "fail-once").write_text(name)
+    assert reproduce(project, "quick", "")[0] == 0
+    assert (project / "calls").read_text().split().count(name) == 2
+
+
 def test_fresh_clone_trains_nothing(project):
     runs = "study/wide: {base: quick, blocks: [standard, se, se_cond], seeds: [0], parameters: {width: 2.0}}"
     (project / "profiles/runs.yaml").write_text(runs)

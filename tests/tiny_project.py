@@ -36,7 +36,7 @@ FILES = {
     },
 }
 # Says what it was called for, and leaves what a run or a report leaves: a run's record lies in prepared/.
-# `fail` and `wait` name a block. A training says from when to when it was at work.
+# `fail`, `fail-once` and `wait` name a block. A training says from when to when it was at work.
 PAPERMILL = f"""#!{sys.executable}
 import pathlib, shutil, sys, time
 source, log, *options = sys.argv[1:]
@@ -52,6 +52,9 @@ with open("calls", "a") as calls:
 if pathlib.Path("wait").exists() and pathlib.Path("wait").read_text() == name:
     time.sleep(300)
 pathlib.Path(log).write_text("{{}}")
+if pathlib.Path("fail-once").exists() and pathlib.Path("fail-once").read_text() == name:
+    pathlib.Path("fail-once").unlink()
+    sys.exit(1)
 if pathlib.Path("fail").exists() and pathlib.Path("fail").read_text() == name:
     sys.exit(1)
 if "run_dir" in values:
