@@ -54,7 +54,8 @@ class Number:
     """A number as the prose shows it, and where it was measured or computed.
 
     `value` is a text where there is no number to compare, such as a device. `interval` is the 95 % confidence
-    interval (low, high), of a speed the quartiles over the rounds, None where there is none.
+    interval (low, high), of a speed the quartiles over the rounds, of several seeds' values the least and the
+    greatest; None where there is none.
     `sources` are run folders, modules or publications.
     """
 
@@ -134,12 +135,10 @@ def measured(runs: Sequence[Run]) -> dict[str, Number]:
     share = mean(top1) / 100
     # Of one seed, from the choice of the validation images: 95 %, normal approximation, in points.
     sampling_error = 196 * sqrt(share * (1 - share) / runs[0].record["dataset"]["val_images"])
-    gaps = [run.epochs["train_top1"][-1] - run.epochs["val_top1"][-1] for run in runs]
     found = {
         "top1": Number.measured(estimate(top1), digits, runs),
         "top1_seeds": Number.each(top1, digits, runs),
         "loss": Number.measured(estimate([run.epochs["val_loss"][-1] for run in runs]), 2, runs),
-        "overfit_gap": Number.measured(estimate(gaps), digits, runs, signed=True),
         "sampling_error": Number.of(sampling_error, sources, f"{sampling_error:.1f}"),
         "seeds": Number.of(len(runs), sources),
     }
@@ -258,7 +257,6 @@ def _counted() -> dict[str, Number]:
             operations = complexity.count(NetworkSpec(block))
             own = complexity.total(operations)[index]
             found[f"{name}.{block}"] = Number.of(own, COUNTED, millions(own))
-            found[f"{name}.{block}.exact"] = Number.of(own, COUNTED)
             for kind in complexity.KINDS:
                 if value := complexity.total(operations, (kind,))[index]:
                     found[f"{name}.{block}.{kind}"] = Number.of(value, COUNTED, millions(value))

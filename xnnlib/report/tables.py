@@ -9,7 +9,7 @@ from statistics import mean
 from xnnlib import complexity
 from xnnlib.records import Run
 from xnnlib.report.estimates import estimate, format_estimate, size
-from xnnlib.report.summary import by_block, shared, top1_by_seed, top1_digits
+from xnnlib.report.summary import by_block, letter, shared, top1_by_seed, top1_digits
 from xnnlib.spec import BLOCK_TITLES, BLOCKS, NetworkSpec, Stage, recipe_for
 
 
@@ -90,7 +90,7 @@ TITLES = {
     "start_learning_rate": "Learning rate, first",
     "warmup_epochs": "Warm-up, linear (epochs)",
     "peak_learning_rate": "Learning rate, after the warm-up",
-    "final_learning_rate": "Learning rate, last, after half a cosine",
+    "final_learning_rate": "Learning rate, last, after cosine decay",
     "learning_rate_set": "Learning rate set every",
     "momentum": "Nesterov momentum",
     "weight_decay": "Weight decay",
@@ -161,13 +161,14 @@ def table_4() -> Table:
         for index, stage in enumerate(specs[0].stages)
     ]
     rows.append(("", "", "Total", *cells(range(len(rows)))))
-    return Table(("Repeat", "Input", "Operation", *_by_block("k")), "rllrrrrrr", tuple(rows))
+    columns = _by_block("k")
+    return Table(("Repeat", "Input", "Operation", *columns), "rll" + "r" * len(columns), tuple(rows))
 
 
 def _by_block(unit: str) -> list[str]:
     """The columns of MACs and coefficients of each block."""
     counts = ("MACs (M)", f"Coefficients ({unit})")
-    return [f"{count}: {BLOCK_TITLES[block][0]}" for count in counts for block in BLOCKS]
+    return [f"{count}: {letter(block)}" for count in counts for block in BLOCKS]
 
 
 def operation_table(spec: NetworkSpec) -> Table:
@@ -212,4 +213,5 @@ def cost_table() -> Table:
     standards = [whole[0]] * len(BLOCKS) + [whole[len(BLOCKS)]] * len(BLOCKS)
     ratios = (f"{count / standard:.2f}" for count, standard in zip(whole, standards, strict=True))
     rows.append(("Total, relative to A", *ratios))
-    return Table(("", *_by_block("M")), "lrrrrrr", tuple(rows))
+    columns = _by_block("M")
+    return Table(("", *columns), "l" + "r" * len(columns), tuple(rows))
