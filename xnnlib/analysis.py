@@ -197,9 +197,10 @@ def paired(logits: Tensor, baseline: Tensor, labels: Tensor) -> dict[str, float 
 def analyse(runs: dict[str, Run], dataset: Dataset, device: torch.device) -> dict:
     """What the report says of the trained networks, as JSON can hold it; `runs` maps each block to its run.
 
-    Means of routing and gates are over every k-th training image, 5,000 at least, centre cropped;
-    everything else is over the validation images. In `without`, `largest_routing_mean` replaces the one
-    routing alone that varies most between images. Raises UserError if weights are missing.
+    Means of routing and gates are over every k-th training image, 5,000 or more of them (all, of fewer than
+    10,000), centre cropped; everything else is over the validation images. In `without`,
+    `largest_routing_mean` replaces the one routing alone that varies most between images. Raises UserError
+    if weights are missing.
     """
     labels = dataset.val.labels
     every = max(1, len(dataset.train) // 5000)

@@ -86,7 +86,8 @@ class TrainingState:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.epoch_rng_state,
-            # Dropout and stochastic depth, which baselines have, draw from torch's default generator.
+            # On a CPU, dropout and stochastic depth, which baselines have, draw from this generator. A GPU's
+            # own is not saved: a baseline that resumes there draws other masks.
             "torch_rng": torch.get_rng_state(),
             "rows": self.rows,
             "clocks": self.clocks,
@@ -150,8 +151,9 @@ def remove_checkpoints(run_dir: Path) -> None:
 class DeferSignals:
     """Defer SIGINT and SIGTERM to the end of the step: the first one, in `received`; a second acts at once.
 
-    Weights that half of a step has changed are no state to resume from. Outside the main thread, where
-    Python lets nobody handle signals, nothing is deferred.
+    One that comes during a validation acts after the next epoch's first step, and during the last not at
+    all: the run is complete. Weights that half of a step has changed are no state to resume from. Outside
+    the main thread, where Python lets nobody handle signals, nothing is deferred.
     """
 
     def __init__(self):

@@ -44,7 +44,7 @@ def init_filter(weight: Tensor) -> None:
 
 
 class Convolution(nn.Conv2d):
-    """A convolution without bias that keeps H / stride x W / stride.
+    """A convolution without bias that keeps H / stride x W / stride, rounded up.
 
     It is dense, or depthwise: one group a channel, in_channels = out_channels.
     """
@@ -96,7 +96,7 @@ class Routing(nn.Linear):
     - "equalised": V from zero, d = sqrt(channels) (Karras et al., arXiv:1710.10196, section 4.1). Channel
       means are mostly positive and no batch norm undoes the scale of what follows: without it one step
       changes the routing in proportion to the channels;
-    - "frozen": V stays zero, a control: the experts' sum, nothing conditional.
+    - "frozen": V stays zero, a control: always half the experts' sum, nothing conditional.
     """
 
     def __init__(self, channels: int, experts: int, kind: str = "equalised"):
@@ -115,8 +115,8 @@ class CondConv2d(nn.Module):
 
     `Routing` gives one weight per expert from the convolution's own input; the sample's filter is the sum of
     the experts' filters, each times its weight. Maps (N, in_channels, H, W) to (N, out_channels, H / stride,
-    W / stride) with zero padding of filter_size // 2 and no bias. With `routing` "shared" the layer has
-    none of its own and is called with the weights (N, experts).
+    W / stride), rounded up, with zero padding of filter_size // 2 and no bias. With `routing` "shared" the
+    layer has none of its own and is called with the weights (N, experts).
 
     The filter is either depthwise (in_channels = out_channels) or dense with filter_size 1
     and stride 1: the two kinds that the paper's block has. Raises ValueError on any other combination.
@@ -186,7 +186,7 @@ class ConvolutionNorm(nn.Sequential):
 class InvertedResidual(nn.Module):
     """Inverted residual with a linear bottleneck (Sandler et al., arXiv:1801.04381; paper, Figure 2).
 
-    Maps (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride): 1x1 convolution to
+    Maps (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride), rounded up: 1x1 convolution to
     expansion * in_channels, depthwise convolution, the gate if there is one, 1x1 convolution. There is
     no nonlinearity after the last convolution nor after the residual connection, which is present if and
     only if in_channels = out_channels and stride = 1.

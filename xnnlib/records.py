@@ -378,7 +378,9 @@ def load_weights(run_dir: Path) -> dict[str, Tensor]:
 
 
 def load_trained(run: Run, device: torch.device | None = None) -> nn.Module:
-    """The network of a complete run with its last epoch's weights.
+    """The network of a complete run with its last epoch's weights, as they were stored, in training mode.
+
+    Call `eval()` on it before it predicts.
 
     Raises UserError if they are missing, damaged or another network's.
     """

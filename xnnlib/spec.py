@@ -202,9 +202,10 @@ class Recipe:
     Learning rates are for the batch size given here; `learning_rate_set` says whether they change per "step"
     or per "epoch". `weight_decay_on` is "all" parameters or "filters", which leaves out biases and batch
     norm. `smallest_crop` is the least share of an image's area that a random crop takes. `precision` is
-    that of the convolutions and matrix products; a device without fast bfloat16 trains every recipe in
-    float32, which its records say. `routing_learning_rate` times the learning rate is that of the routing
-    of conditional convolutions.
+    that of the convolutions and matrix products, but on a CPU depthwise convolutions other than 3x3 at
+    stride 1 stay in float32 (`runtime.in_fast_precision`); a device without fast bfloat16 trains every
+    recipe in float32, which its records say. `routing_learning_rate` times the learning rate is that of
+    the routing of conditional convolutions.
     """
 
     name: str
@@ -243,7 +244,8 @@ class Recipe:
 
 
 # `paper` is the paper's own setting, modelled on the routine of RegNetX/Y (Radosavovic et al.,
-# arXiv:2003.13678). `reference` is the course's published routine to the letter (paper, section 4).
+# arXiv:2003.13678). `reference` has every hyper-parameter of the course's published routine; initial filters
+# and classifier are this network's own (paper, section 4, Table 2).
 RECIPES = {
     "paper": Recipe("paper"),
     "reference": Recipe(

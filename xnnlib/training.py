@@ -171,9 +171,9 @@ def fit(
     checkpoint, to the same result: there is one every `checkpoint_seconds` and after each epoch.
     `parameters` goes into the record as it is; `on_epoch` is called with the run so far. Raises UserError
     before any work if the record could not hold a value, the network's classes are not as many as the data's,
-    or the folder holds another run or is locked; later if a file cannot be written, and Diverged, a
-    UserError, if the loss ceases to be finite. Raises Interrupted, a KeyboardInterrupt, after Ctrl-C or
-    SIGTERM.
+    or the folder holds another run or is locked; later if the processes cannot share a batch equally or a
+    file cannot be written, and Diverged, a UserError, if the loss ceases to be finite. Raises Interrupted, a
+    KeyboardInterrupt, after Ctrl-C or SIGTERM.
     """
     if spec.num_classes != len(dataset.class_names):
         raise UserError(

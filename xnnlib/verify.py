@@ -1,7 +1,7 @@
 """Verification: are the shipped files those of the records, and do the weights do what the records say?
 
 `python -m xnnlib.verify results/small` checks the files of a profile against their checksums, evaluates the
-weights of each run again on the data that its record names, and prints a verdict for each row of Table 3.
+weights of each run again on the data that its record names, and prints a verdict for each run.
 Of a profile with several seeds not every run need come with its weights; the verdict then says so.
 """
 

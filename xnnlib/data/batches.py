@@ -36,7 +36,8 @@ def train_batches(
     process yields an equal, contiguous slice of the rows of every batch; together, with generators in the
     same state, they yield one process's batches.
 
-    Raises UserError on a batch size below one, or one that the processes cannot share equally.
+    Raises UserError, when the first batch is asked for, on a batch size below one, one that the processes
+    cannot share equally, or an empty split.
     """
     _check(batch_size, len(split))
     count = min(batch_size, len(split))
@@ -71,9 +72,10 @@ def val_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in order, the short side resized to `resize`, the centre cut out.
 
-    Yields as `train_batches` does. `rank`, `world_size`: each process takes one contiguous part of the split.
-    The parts differ by one image at most, and are empty where there are more processes than images.
-    Raises UserError if `crop` is larger than `resize`.
+    Yields as `train_batches` does, the last batch too where it is smaller. `rank`, `world_size`: each process
+    takes one contiguous part of the split. The parts differ by one image at most, and are empty where there
+    are more processes than images. Raises UserError, when the first batch is asked for, on a batch size
+    below one, an empty split, or a `crop` larger than `resize`.
     """
     _check(batch_size, len(split))
     sizes, labels = split.images.sizes, split.labels.to(device)

@@ -28,10 +28,11 @@ def load_dataset(
 
     `data_root`: the zip file or folder (tiny-imagenet: if empty, the environment's XNNLIB_TINY_IMAGENET;
     shapes: unused); a relative one starts at the project's root, as a run folder does. `num_classes`: the
-    first classes in sorted order. `train_images`, `val_images`: images of the whole split, spread evenly
-    over the classes, the first classes one more where that leaves a remainder; of each class its first ones.
-    0 means all (for shapes 100 and 20 a class). `size`: the short side in pixels; nothing is cropped.
-    `seed`: of shapes alone. The cache is in the environment's XNNLIB_CACHE, else in ~/.cache/xnnlib.
+    first classes in sorted order (shapes: in the order of `shapes.OUTLINES`). `train_images`, `val_images`:
+    images of the whole split, spread evenly over the classes, the first classes one more where that leaves a
+    remainder; of each class its first ones. 0 means all (for shapes 100 and 20 a class). `size`: the short
+    side in pixels; nothing is cropped. `seed`: of shapes alone. The cache is in
+    the environment's XNNLIB_CACHE, else in ~/.cache/xnnlib.
 
     Raises UserError, one line, on every mistake in these and on damaged or missing files.
     """

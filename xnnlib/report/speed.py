@@ -10,12 +10,12 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationErr
 from xnnlib.errors import UserError, explain
 from xnnlib.report.estimates import Estimate
 from xnnlib.report.numbers import Number
-from xnnlib.report.summary import BASELINE_TITLES
+from xnnlib.report.summary import BASELINE_TITLES, letter
 from xnnlib.report.tables import Table
-from xnnlib.spec import BLOCK_TITLES, BLOCKS
+from xnnlib.spec import BLOCKS
 
 DASH = "\N{EN DASH}"
-NETWORK_TITLES = {block: title[0] for block, title in BLOCK_TITLES.items()} | BASELINE_TITLES
+NETWORK_TITLES = {block: letter(block) for block in BLOCKS} | BASELINE_TITLES
 VARIANT_TITLES = {
     "project": "this project",
     "folded": "folded",
