@@ -67,21 +67,17 @@ def test_gains_are_paired_by_seed_with_welchs_interval_beside(tmp_path):
     assert welch.high - welch.value == pytest.approx(stats.t.ppf(0.975, degrees) * 3.25**0.5)
 
 
-def test_seeds_spread_and_follow_another_block_s(tmp_path):
+def test_seeds_have_a_spread(tmp_path):
     shifts = {"standard": (0.0, 2.0, 1.0), "se": (3.0, 0.0, 1.0)}
     runs = runs_of(tmp_path, shifts)
     found = numbers(runs)
     assert (found["standard.top1_spread"].text, found["se.top1_spread"].text) == ("2.0", "3.0")
-    firsts = [run.epochs["train_top1"][0] for run in runs if run.record["block"] == "se"]
-    assert found["se.first_epoch_spread"].value == pytest.approx(max(firsts) - min(firsts))
     lasts = [run.epochs["train_top1"][-1] for run in runs if run.record["block"] == "se"]
     assert found["se.train_spread"].value == pytest.approx(max(lasts) - min(lasts))
-    expected = stats.pearsonr(shifts["standard"], shifts["se"]).statistic
-    assert found["se.seed_correlation"].value == pytest.approx(expected)
 
 
 def test_one_seed_has_no_spread(one_seed):
-    assert not [key for key in one_seed if "spread" in key or "correlation" in key]
+    assert not [key for key in one_seed if "spread" in key]
 
 
 def test_sources_name_run_folders_and_no_machine_path(one_seed):

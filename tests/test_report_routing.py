@@ -71,7 +71,6 @@ def test_runs_that_were_not_looked_into_or_overflow_have_their_accuracy_alone(ex
 
 
 def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
-    experiments[1].runs[1].epochs["val_loss"][1] = 4.42e21
     numbers = study_numbers(experiments, STUDIED)
     change = numbers["routing-from-4.routing_mean"]
     assert change.value == -10 and change.low < -10 < change.high
@@ -79,7 +78,6 @@ def test_numbers_are_of_the_runs_and_of_the_first_epoch(experiments):
     worst = {"worst_loss": "1.7", "outliers": "3", "median_loss": "1.2", "scale": "1,234"}  # seed 0's
     assert {name: numbers[f"routing-from-4.{name}"].text for name in worst} == worst
     assert numbers["routing-from-4.first_loss"].value == experiments[1].runs[0].epochs["val_loss"][0]
-    assert numbers["routing-from-4.peak_loss"].text == "4.4e21"
     assert numbers["routing-from-4.routing_mean_seeds"].text == f"{MINUS}5.0 and {MINUS}15.0"
     assert numbers["study.chance_loss"].value == pytest.approx(2.302585)
     assert (numbers["study.epochs"].value, numbers["study.seeds"].value) == (3, 1)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
-from statistics import correlation, mean
+from statistics import mean
 
 from xnnlib import complexity
 from xnnlib.records import Run
@@ -143,8 +143,8 @@ def measured(runs: Sequence[Run]) -> dict[str, Number]:
         "seeds": Number.of(len(runs), sources),
     }
     if len(runs) > 1:  # from the worst seed to the best, in points
-        trained = {place: [run.epochs["train_top1"][place] for run in runs] for place in (0, -1)}
-        spreads = {"top1_spread": top1, "first_epoch_spread": trained[0], "train_spread": trained[-1]}
+        trained = [run.epochs["train_top1"][-1] for run in runs]
+        spreads = {"top1_spread": top1, "train_spread": trained}
         for name, values in spreads.items():
             spread = max(values) - min(values)
             found[name] = Number.of(spread, sources, f"{spread:.{digits}f}")
@@ -154,21 +154,16 @@ def measured(runs: Sequence[Run]) -> dict[str, Number]:
 def gains(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Number]:
     """Points of top-1 that the runs lie above others: paired by seed, and with Welch's interval.
 
-    `top1_gain_seeds` is that of each seed that both have. With three such seeds or more, also the correlation
-    of the two over the seeds (Pearson's), if both vary.
+    `top1_gain_seeds` is that of each seed that both have.
     """
     both = [*runs, *baseline]
     values, others = top1_by_seed(runs), top1_by_seed(baseline)
     welch = difference(list(values.values()), list(others.values()))
     found = {"top1_gain": seed_difference(values, others), "top1_gain_welch": welch}
     shown = {name: Number.measured(gain, top1_digits(both), both, True) for name, gain in found.items()}
-    seeds = sorted(values.keys() & others.keys())
-    pairs = [[own[seed] for seed in seeds] for own in (values, others)]
-    if seeds:
-        by_seed = [value - other for value, other in zip(*pairs, strict=True)]
+    by_seed = [values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())]
+    if by_seed:
         shown["top1_gain_seeds"] = Number.each(by_seed, top1_digits(both), both, signed=True)
-    if len(seeds) > 2 and all(len(set(own)) > 1 for own in pairs):
-        shown["seed_correlation"] = Number.measured(Estimate(correlation(*pairs)), 2, both)
     return shown
 
 

@@ -19,7 +19,7 @@ from xnnlib.report.tables import Table
 
 STUDY = "routing/study.json"
 TITLES = {
-    "torch_init": "unscaled, torch's initialisation",
+    "torch_init": "unscaled, PyTorch's initialisation",
     "zero_init": "unscaled, from zero",
     "equalised": "equalised",
     "shared": "unscaled, from zero, one routing a block",
@@ -150,8 +150,8 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
 
     Changes in points of top-1; `over_frozen` and `over_none` are gains over these two controls, and
     `study.best_over_frozen` is that of the best variant. `worst_loss` is that of the seed with the largest,
-    `first_loss` the largest after the first epoch, `peak_loss` after any; `outliers`, `median_loss` and
-    `scale` are what `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate
+    `first_loss` the largest after the first epoch; `outliers`, `median_loss` and `scale` are what
+    `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate
     of the variants that need their routing, `study.overflown` the runs whose networks overflow with their
     weights rounded to half precision. Of a first epoch, as medians over its last ten steps, the `scale` of
     the first and of the last block and the standard deviation of the `routing`.
@@ -180,8 +180,6 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
         found |= {f"{key}.{name}": number for name, number in _loss_numbers(worst, study).items()}
         first = max(run.epochs["val_loss"][0] for run in one.runs)
         found[f"{key}.first_loss"] = Number.of(first, sources, f"{first:,.0f}")
-        peak = max(max(run.epochs["val_loss"]) for run in one.runs)
-        found[f"{key}.peak_loss"] = Number.of(peak, sources, f"{peak:.1e}".replace("e+", "e"))
         for name, change in _changes(one, study).items():
             found[f"{key}.{name}"] = Number(*change, format_estimate(change, digits, True), sources)
             counts = ((own["gained"], own["lost"], own["images"]) for own in _replaced(one, study, name))
