@@ -49,13 +49,15 @@ with open("profiles-seen", "a") as seen:
 name = values.get("block", pathlib.Path(source).stem)
 with open("calls", "a") as calls:
     print(name, file=calls)
-if pathlib.Path("wait").exists() and pathlib.Path("wait").read_text() == name:
+def told_to(do):
+    return pathlib.Path(do).exists() and pathlib.Path(do).read_text() == name
+if told_to("wait"):
     time.sleep(300)
 pathlib.Path(log).write_text("{{}}")
-if pathlib.Path("fail-once").exists() and pathlib.Path("fail-once").read_text() == name:
+if told_to("fail-once"):
     pathlib.Path("fail-once").unlink()
     sys.exit(1)
-if pathlib.Path("fail").exists() and pathlib.Path("fail").read_text() == name:
+if told_to("fail"):
     sys.exit(1)
 if "run_dir" in values:
     begin = time.monotonic()

@@ -151,9 +151,9 @@ def study_numbers(experiments: Sequence[Experiment], study: dict) -> dict[str, N
     Changes in points of top-1; `over_frozen` and `over_none` are gains over these two controls, and
     `study.best_over_frozen` is that of the best variant. `worst_loss` is that of the seed with the largest,
     `first_loss` the largest after the first epoch; `outliers`, `median_loss` and `scale` are what
-    `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate
-    of the variants that need their routing, `study.overflown` the runs whose networks overflow with their
-    weights rounded to half precision. Of a first epoch, as medians over its last ten steps, the `scale` of
+    `xnnlib.routing_study.outliers` found in the former. `study.chosen` is the most accurate of the variants
+    that need their routing, `study.overflown` the runs whose networks overflow with their weights rounded to
+    half precision. Of a first epoch, as medians over its last ten steps, the `scale` of
     the first and of the last block and the standard deviation of the `routing`.
     """
     found = {}
