@@ -1,6 +1,8 @@
 """Which runs are stale, and what `make status` says of them."""
 
 import os
+import subprocess
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -110,3 +112,11 @@ def test_each_state_is_a_line_and_a_broken_profile_hides_no_other(project, capsy
     (project / "profiles/runs.yaml").unlink()
     assert main() == 2
     assert capsys.readouterr().err.startswith("error: profiles/runs.yaml cannot be read")
+
+
+def test_a_reader_that_has_read_enough_is_no_traceback(project):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run([sys.executable, status.__file__], stdout=closed, stderr=subprocess.PIPE)
+    assert done.stderr == b""

@@ -1,5 +1,6 @@
 """Say of each profile which of its runs are there, stale or missing, and why: `make status`."""
 
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -87,6 +88,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `make status | head` has read enough
     try:
         sys.exit(main())
     except KeyboardInterrupt:
