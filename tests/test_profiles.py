@@ -51,6 +51,14 @@ def test_experiment_is_its_base_with_changes(project, changes):
     }
 
 
+def test_the_base_of_an_experiment_may_be_another_experiment(project):
+    with open(project / "profiles/runs.yaml", "a") as runs:
+        runs.write("more: {base: study/changed, blocks: [se], seeds: [1], parameters: {epochs: 3}}\n")
+    settings = load_profile(project, "more").settings("se", 1)
+    assert (settings.profile, settings.num_classes, settings.epochs, settings.width) == ("more", 10, 3, 0.5)
+    assert settings.recipe_changes == {"momentum": 0.8, "label_smoothing": 0.1}
+
+
 def test_profiles_of_this_project_are_those_of_its_records():
     profiles, trained = load_profiles(ROOT), set()
     for record in (ROOT / "results").rglob("record.json"):
@@ -95,6 +103,10 @@ def runs(entry: str) -> tuple[str, str]:
         (*runs("blocks: [se], seeds: [0], parameters: {widht: 1}"), "Did you mean 'width'?"),
         (*runs("blocks: [se], seeds: [0], parameters: {seed: 1}"), "seed follows from"),
         (*runs("blocks: [se], seeds: [0], base: ../x"), "plain: base is '../x'; it must be letters"),
+        (
+            *runs("base: a, blocks: [se], seeds: [0]}\na: {base: plain, blocks: [se], seeds: [0]"),
+            "based on it",
+        ),
     ],
     ids=str,
 )

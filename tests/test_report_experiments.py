@@ -97,6 +97,24 @@ def test_blocks_of_one_profile_are_compared_by_seed(tmp_path):
     assert not [key for key in found if "standard.top1_gain" in key]
 
 
+def test_an_experiment_on_an_experiment_is_compared_with_that_one(tmp_path):
+    for seed in (0, 1):
+        for block in ("standard", "se"):
+            write_run(tmp_path, block, seed)
+            write_run(tmp_path, block, seed, 1.0, profile="narrow", network={"width": 0.5})
+        write_run(tmp_path, "standard", seed, 3.0, profile="both", network={"width": 0.5, "expansion": 2})
+    names = {"small": "small", "narrow": "small", "both": "narrow"}
+    profiles = {name: profile(name, base) for name, base in names.items()}
+    found = load_experiments(tmp_path / "results", profiles)
+    changes = [row[1] for row in experiment_table(found).rows]
+    assert changes == ["width ×0.5", "width ×0.5", "width ×0.5; Nₑ/Nᵢ 2"]
+    numbers = experiment_numbers(found)
+    assert numbers["both.standard.top1_gain"].value == pytest.approx(2)
+    # Over block B, which it was not trained with: the 3.2 that B is ahead less those two.
+    assert numbers["both.standard.top1_gain_over_se"].value == pytest.approx(2 - 3.2)
+    assert "narrow.standard.top1_gain_over_se" not in numbers  # that profile has a B of its own
+
+
 def test_a_block_that_its_base_lacks_stands_without_a_gain(tmp_path):
     write_run(tmp_path, "standard")
     write_run(tmp_path, "se", profile="alone")

@@ -1,7 +1,7 @@
 """The runs of the project: which blocks and seeds of which profile, with which parameters.
 
-profiles/runs.yaml names every profile; profiles/<base>.yaml holds parameters of xnnlib.settings, in the form
-in which papermill takes them too.
+profiles/runs.yaml names every profile; its base is another profile, or profiles/<base>.yaml, which holds
+parameters of xnnlib.settings in the form in which papermill takes them too.
 """
 
 import re
@@ -73,8 +73,11 @@ def profile_names(root: Path = Path()) -> list[str]:
     return list(read_yaml(root, RUNS))
 
 
-def load_profile(root: Path, name: str) -> Profile:
-    """One profile. Raises UserError, `profiles/...: what, what to do`, on all that is wrong with it."""
+def load_profile(root: Path, name: str, based_on_it: tuple[str, ...] = ()) -> Profile:
+    """One profile. Raises UserError, `profiles/...: what, what to do`, on all that is wrong with it.
+
+    `based_on_it` are the profiles that are being loaded and have it as their base, directly or not.
+    """
     entries = read_yaml(root, RUNS)
     where = f"{RUNS}: {choose(f'{RUNS}: profile', str(name), map(str, entries))}"
     if not isinstance(name, str) or name not in entries:
@@ -89,7 +92,12 @@ def load_profile(root: Path, name: str) -> Profile:
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error)}") from None
     file = f"profiles/{profile.base}.yaml"
-    values = read_yaml(root, file)
+    if profile.base in based_on_it:
+        raise UserError(f"{where}: its base {profile.base} is based on it; choose another base.")
+    if profile.base in entries and profile.base != name:
+        values = load_profile(root, profile.base, (*based_on_it, name)).values()
+    else:
+        values = read_yaml(root, file)
     for place, given in ((file, values), (where, profile.parameters)):
         for parameter in ("block", "seed", "run_dir", *(["profile"] if place == where else [])):
             if parameter in given:

@@ -52,7 +52,9 @@ def load_material(root: Path, results: str, profile: str) -> Material:
         if not (run.path / "train.ipynb").exists():
             raise UserError(f"{run_source(run)}/train.ipynb is missing, which the book shows; train again.")
     experiments = load_experiments(root / results, load_profiles(root))
+    names = {one.profile for one in experiments}
     bases = {one.base[0].record["profile"]: one.base for one in experiments if one.base}
+    bases = {name: bases[name] for name in bases.keys() - names}  # a base may be an experiment itself
     others = [run for one in experiments for run in one.base + one.runs]
     # The notebook of a run that has just been trained may be still to come.
     others = [run for run in others if (run.path / "train.ipynb").exists()]
@@ -60,7 +62,7 @@ def load_material(root: Path, results: str, profile: str) -> Material:
     found = numbers(runs) | speed_numbers(benchmarks) | experiment_numbers(experiments)
     for name, base in bases.items():
         found |= run_numbers(base, name)
-    names = {profile, *bases, *(one.profile for one in experiments)}
+    names |= {profile, *bases}
     analyses = {name: one for name in sorted(names) if (one := load_analysis(root / results, name))}
     for name, one in analyses.items():
         found |= inside_numbers(one, f"{name}.inside")

@@ -13,7 +13,7 @@ from xnnlib.profiles import Profile
 from xnnlib.records import RECORD, Run, load_complete
 from xnnlib.report.estimates import format_setting
 from xnnlib.report.numbers import COUNTED, Number, block_gains, gains, measured, millions
-from xnnlib.report.summary import by_block, letter, run_source, shared, top1_by_seed
+from xnnlib.report.summary import by_block, is_baseline, letter, run_source, shared, top1_by_seed
 from xnnlib.report.tables import TITLES, Table
 
 # The sizes of a network as the paper writes them.
@@ -95,30 +95,39 @@ def experiment_table(experiments: list[Experiment]) -> Table:
     """Each change: what the network costs, how accurate it is, and what it gains over its base."""
     columns = ("Block", "Change", "MACs (M)", "Coefficients (M)", "Seeds", "Top-1 (%)")
     columns += ("Gain, by seed", "Gain, independent", "Precision")
-    rows = []
+    rows, changed = [], {}
     for one in experiments:
         found = one.numbers()
+        # What its base has changed already, in a row above.
+        before = [changed[run.path] for run in one.base_runs[:1] if run.path in changed]
+        text = "; ".join([*before, one.change_text()])
+        changed |= {run.path: text for run in one.runs}
         macs, coefficients = found["macs"].value, found["coefficients"].value
         # A gain of fewer than two shared seeds is not paired, and stands in the other column alone.
         shared_seeds = top1_by_seed(one.runs).keys() & top1_by_seed(one.base_runs).keys()
         paired = "top1_gain" if len(shared_seeds) > 1 else ""
         names = ("seeds", "top1", paired, "top1_gain_welch", "precision")
         texts = (found[name].text if name in found else "" for name in names)
-        rows.append(
-            (letter(one.block), one.change_text(), f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", *texts)
-        )
+        rows.append((letter(one.block), text, f"{macs / 1e6:.1f}", f"{coefficients / 1e6:.2f}", *texts))
     return Table(columns, "llrrrrrrl", tuple(rows))
 
 
 def experiment_numbers(experiments: list[Experiment]) -> dict[str, Number]:
     """The numbers of each experiment's runs, and its gain: `small-width-0.75.se.top1_gain`.
 
-    Blocks of one profile are also compared: `small-fan-out.se.top1_gain_over_standard`. The key of a nested
-    profile, `routing/frozen`, has a hyphen in the place of each slash.
+    Blocks of one profile are also compared, `small-fan-out.se.top1_gain_over_standard`, and with those blocks
+    that only its base has. The key of a nested profile, `routing/frozen`, has a hyphen in the place of each
+    slash.
     """
     found, runs = {}, {}
+    trained = {(one.profile, one.block) for one in experiments}
     for one in experiments:
-        found |= {f"{one.profile}.{one.block}.{name}": number for name, number in one.numbers().items()}
+        own = one.numbers()
+        compared = one.base if one.changes() and not is_baseline(one.runs[0]) else []
+        for block, others in by_block(compared).items():
+            if (one.profile, block) not in trained:
+                own |= {f"{name}_over_{block}": gain for name, gain in gains(one.runs, others).items()}
+        found |= {f"{one.profile}.{one.block}.{name}": number for name, number in own.items()}
         runs.setdefault(one.profile, []).extend(one.runs)
     for profile, own in runs.items():
         found |= {f"{profile}.{name}": gain for name, gain in block_gains(own).items()}
