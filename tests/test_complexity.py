@@ -1,9 +1,12 @@
 import pytest
+import torch
 from ptflops import get_model_complexity_info
 from test_report_tables import a_by_hand
 from torch import nn
 
+from xnnlib import complexity
 from xnnlib.complexity import count, total
+from xnnlib.errors import UserError
 from xnnlib.model import Network
 from xnnlib.spec import BLOCKS, NetworkSpec
 
@@ -21,6 +24,45 @@ def test_coefficients_are_the_filters_and_matrices(block, variation):
     network = Network(block, num_classes=13, reduction=8, experts=3, **variation)
     filters = sum(p.numel() for p in network.parameters() if p.ndim > 1)
     assert total(count(network.spec))[1] == filters
+
+
+class Scale(nn.Module):
+    """A layer with a matrix, of a class that the library does not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, 1))
+
+    def forward(self, images):
+        return images * self.weight
+
+
+@pytest.fixture
+def extended(monkeypatch):
+    """Block A with another layer behind the first block of row 2, which has 24 channels, counted anew."""
+
+    def count_with(layer: nn.Module):
+        network = Network("standard")
+        network.stages[2][0] = nn.Sequential(network.stages[2][0], layer)
+        monkeypatch.setattr(complexity, "untrained", lambda spec: network)
+        return count.__wrapped__(network.spec)
+
+    return count_with
+
+
+def test_what_is_not_counted_is_refused(extended):
+    with pytest.raises(UserError, match="Scale is not counted; say how in xnnlib/complexity.py"):
+        extended(Scale())
+
+
+def test_convolution_of_a_gate_is_the_gate_s(extended, monkeypatch):
+    class Gate(nn.Sequential):
+        pass
+
+    monkeypatch.setattr(complexity, "SqueezeExcite", Gate)
+    found = extended(Gate(nn.Conv2d(24, 24, 1, bias=False)))
+    assert total(found, ["se"]) == (24 * 24 * 56 * 56, 24 * 24)
+    assert total(found, ["convolution", "linear"]) == a_by_hand()
 
 
 @pytest.mark.parametrize("block", BLOCKS)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
+from xnnlib.errors import UserError
 from xnnlib.model import CondConv2d, Routing, SqueezeExcite, untrained
 from xnnlib.spec import AnySpec, BaselineSpec
 
@@ -39,7 +40,10 @@ class Operation:
 
 @cache
 def count(spec: AnySpec) -> tuple[Operation, ...]:
-    """The operations of the network, in the order in which they run; a baseline's are one row."""
+    """The operations of the network, in the order in which they run; a baseline's are one row.
+
+    Raises UserError if it has filters or matrices of a kind that nothing here counts.
+    """
     operations = []
     network, images = untrained(spec), torch.zeros(1, 3, 56, 56)
     if isinstance(spec, BaselineSpec):
@@ -69,7 +73,7 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
     def add(kind: str, description: str, macs: int, coefficients: int) -> None:
         operations.append(Operation(stage, kind, repeat, description, macs, coefficients))
 
-    def add_convolution(images, output, shape, stride, experts=0):
+    def add_convolution(images, output, shape, stride, kind="convolution", experts=0):
         out_channels, inputs_per_filter, size, *_ = shape
         coefficients = out_channels * inputs_per_filter * size * size
         depthwise = inputs_per_filter == 1 and images.shape[1] > 1
@@ -79,7 +83,7 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
         if experts:
             others = (experts - 1) * coefficients
             add("mixing", f"mix {experts} experts, {description}", experts * coefficients, others)
-        add("convolution", description, coefficients * output.shape[2] * output.shape[3], coefficients)
+        add(kind, description, coefficients * output.shape[2] * output.shape[3], coefficients)
 
     def add_linear(module, kind, label):
         weights = module.weight.numel()
@@ -89,17 +93,19 @@ def _count_unit(unit: nn.Module, images: torch.Tensor, stage: int, repeat: int) 
 
     def on_forward(module, inputs, output):
         if isinstance(module, CondConv2d):
-            add_convolution(inputs[0], output, module.filter_shape, module.stride, len(module.weight))
+            add_convolution(inputs[0], output, module.filter_shape, module.stride, experts=len(module.weight))
         elif type(module).__name__ == "CondConv2d":  # timm's
-            add_convolution(inputs[0], output, module.weight_shape, module.stride[0], module.num_experts)
+            stride, experts = module.stride[0], module.num_experts
+            add_convolution(inputs[0], output, module.weight_shape, stride, experts=experts)
         elif isinstance(module, nn.Conv2d):
-            add_convolution(inputs[0], output, module.weight.shape, module.stride[0])
+            kind = "se" if module in gates else "convolution"
+            add_convolution(inputs[0], output, module.weight.shape, module.stride[0], kind)
         elif isinstance(module, Routing):
             add_linear(module, "routing", "routing linear")
-        elif module in gates:
-            add_linear(module, "se", "SE linear")
         elif isinstance(module, nn.Linear):
-            add_linear(module, "linear", "linear")
+            add_linear(module, *(("se", "SE linear") if module in gates else ("linear", "linear")))
+        elif any(parameter.ndim > 1 for parameter in module.parameters(recurse=False)):
+            raise UserError(f"{type(module).__name__} is not counted; say how in xnnlib/complexity.py.")
 
     with register_module_forward_hook(on_forward):
         unit(images)
