@@ -9,7 +9,14 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from tiny_project import environment, leave_runs, make_project
+from reproduce import prepare
+from tiny_project import environment, leave_run, leave_runs, make_project
+
+from xnnlib.checkpoint import save_checkpoint
+from xnnlib.errors import UserError
+from xnnlib.profiles import load_profile
+from xnnlib.records import load_run
+from xnnlib.settings import Settings
 
 BLOCKS = {"standard", "se", "se_cond"}
 
@@ -139,6 +146,25 @@ def test_stale_runs_of_other_profiles_are_kept_until_told(project):
 
     assert "STALE 'yes' is unknown; choose one of keep, retrain." in reproduce(project, "1_2", "yes")[1]
     assert "usage: tools/reproduce.py PROFILE STALE" in reproduce(project, "--help")[1]
+
+
+def test_runs_begun_with_other_parameters_wait_until_told(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    (project / "profiles/runs.yaml").write_text("other: {base: quick, blocks: [standard, se], seeds: [0]}\n")
+    profile = load_profile(project, "other")
+    for name, settings in profile.runs().items():
+        run = project / "results/other" / name
+        other = Settings(**settings.model_dump() | {"width": 0.5})
+        leave_run(run, other if name == "se-seed0" else settings)
+        save_checkpoint(run, {"record": load_run(run).record})
+        (run / "record.json").unlink()
+    for stale in ("", "keep"):
+        with pytest.raises(
+            UserError, match=r"with other parameters: se-seed0 \(.*STALE=retrain to train anew"
+        ):
+            prepare(profile, stale, dry=True)
+    prepare(profile, "retrain", dry=True)
+    assert "To train anew: se-seed0; to train: standard-seed0\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("gpu", [0, 1])

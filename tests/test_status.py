@@ -11,6 +11,8 @@ from report_runs import change_record
 from status import main, run_status
 from tiny_project import leave_run, leave_runs, make_project
 
+from xnnlib.checkpoint import save_checkpoint
+from xnnlib.records import load_run
 from xnnlib.settings import Settings
 
 ASKED = {"block": "se", "num_classes": 10, "epochs": 3, "batch_size": 32, "run_dir": "results/quick/se-seed0"}
@@ -83,6 +85,17 @@ def test_untrained_runs_say_how_far_they_are(run, checkpoint):
     assert run_status(run, SETTINGS) == "interrupted in epoch 4"
     (run / "epochs.csv").unlink()
     assert run_status(run, SETTINGS) == "interrupted in epoch 1"
+
+
+def test_an_interrupted_run_of_other_parameters_is_said_to_be_so(run):
+    record = load_run(run).record | {"code": "other"}  # other code may resume it
+    (run / "record.json").unlink()
+    save_checkpoint(run, {"record": record})
+    assert run_status(run, SETTINGS, "abc") == "interrupted in epoch 4"
+    assert (
+        run_status(run, Settings(**ASKED | {"width": 0.5}), "other")
+        == "interrupted with other parameters: width was 1.0, is 0.5; the data changed"
+    )
 
 
 def test_diverged_and_damaged_runs_are_said_to_be_so(run):

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import torch
 from sessions import end_session, renice_kernels
-from status import DIVERGED, OLDER, STALE, TRAINED, statuses
+from status import DIVERGED, OLDER, OTHER, STALE, TRAINED, statuses
 
 from xnnlib.errors import UserError, choose
 from xnnlib.files import locked
@@ -64,7 +64,7 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
     Raises UserError if trained runs are stale and STALE does not say what to do.
     """
     if set(profile.blocks) != set(BLOCKS):
-        print("A book compares the three blocks: this profile has no book of its own, only runs.")
+        print(f"A book compares {', '.join(BLOCKS)}: this profile has no book of its own, only runs.")
     found = statuses(profile)
     missing = [run for run, text in found.items() if not text.startswith(TRAINED)]
     if not dry and (missing or stale != "keep"):
@@ -75,8 +75,14 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
             sys.exit(2)  # it has said why
         found = statuses(profile)  # which the data's fingerprint may have changed
     # Of older code nobody can say whether it has changed: only who asks to retrain gets it trained again.
-    kinds = (STALE, OLDER, DIVERGED) if stale == "retrain" else STALE
+    kinds = (STALE, OLDER, DIVERGED, OTHER) if stale == "retrain" else (STALE, OTHER)
     old = [run for run, text in found.items() if text.startswith(kinds)]
+    begun = [run for run, text in found.items() if text.startswith(OTHER)]
+    if begun and (stale == "keep" or not stale and profile.name != "quick"):
+        raise UserError(
+            f"results/{profile.name} holds interrupted runs with other parameters: {', '.join(begun)} (`make "
+            "status` says which); give them back their parameters, or add STALE=retrain to train anew."
+        )
     if old and not stale and profile.name != "quick":
         raise UserError(
             f"results/{profile.name} holds trained runs that are stale: {', '.join(old)} (`make status` says "
@@ -84,7 +90,8 @@ def prepare(profile: Profile, stale: str, dry: bool) -> None:
         )
     retrained = [] if stale == "keep" else old
     if dry:
-        print(f"To train anew: {', '.join(retrained) or 'none'}; to train: {', '.join(missing) or 'none'}")
+        first = [run for run in missing if run not in retrained]
+        print(f"To train anew: {', '.join(retrained) or 'none'}; to train: {', '.join(first) or 'none'}")
         return
     for run in retrained:
         aside = Path("_build", profile.name, "replaced", run)

@@ -1,20 +1,26 @@
 """Say of each profile which of its runs are there, stale or missing, and why: `make status`."""
 
+import io
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
+from xnnlib.checkpoint import CHECKPOINT, PREVIOUS
 from xnnlib.errors import UserError
 from xnnlib.profiles import Profile, load_profile, profile_names
 from xnnlib.records import load_run
 from xnnlib.runtime import code_digest
 from xnnlib.settings import Settings
+from xnnlib.spec import upgrade_record
 
 COMPARED = ("model", "block", "seed", "dataset", "num_classes", "train_images", "val_images", "hold_out")
 WIDTH = 28  # of the longest name
 TRAINED = UP_TO_DATE, OLDER, STALE = "up to date", "made by older code", "stale"
-DIVERGED = "diverged"
+DIVERGED, OTHER = "diverged", "interrupted with other parameters"
 
 
 def run_status(folder: Path, settings: Settings, fingerprint: str = "") -> str:
@@ -23,8 +29,12 @@ def run_status(folder: Path, settings: Settings, fingerprint: str = "") -> str:
     `settings`: what its profile asks for today; `fingerprint`: that of the data today, if it is known.
     """
     if not (folder / "record.json").exists():
+        if not any(folder.glob("checkpoint*.pt")):
+            return "missing"
+        if reasons := _changes(_begun(folder), settings, fingerprint):
+            return f"{OTHER}: {'; '.join(reasons)}"
         rows = (folder / "epochs.csv").read_text().count("\n") if (folder / "epochs.csv").exists() else 1
-        return f"interrupted in epoch {rows}" if any(folder.glob("checkpoint*.pt")) else "missing"
+        return f"interrupted in epoch {rows}"
     try:
         record = load_run(folder).record
     except UserError as error:
@@ -36,8 +46,20 @@ def run_status(folder: Path, settings: Settings, fingerprint: str = "") -> str:
     return UP_TO_DATE if "code" in record else f"{OLDER}, commit {record['commit'][:7]}"
 
 
-def _changes(record: dict, settings: Settings, fingerprint: str) -> list[str]:
-    """Why a complete run is not the one that its profile asks for today."""
+def _begun(folder: Path) -> dict | None:
+    """The record in a run's newest readable checkpoint, without its code: other code may resume it."""
+    for name in (CHECKPOINT, PREVIOUS):
+        with suppress(Exception):  # torn or not there: training says so
+            content = (folder / name).read_bytes().partition(b"\n")[2]
+            record = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)["record"]
+            return upgrade_record({key: value for key, value in record.items() if key != "code"})
+    return None
+
+
+def _changes(record: dict | None, settings: Settings, fingerprint: str) -> list[str]:
+    """Why a run is not the one that its profile asks for today."""
+    if record is None:
+        return []
     asked = {name: getattr(settings, name) for name in COMPARED}
     asked |= asdict(settings.routine) | settings.network.sizes()
     del asked["precision"]  # a device without fast bfloat16 trains in float32
