@@ -7,6 +7,7 @@ from report_runs import write_run
 from scipy import stats
 
 from xnnlib import complexity
+from xnnlib.errors import UserError
 from xnnlib.report.numbers import gain_table, numbers, run_numbers
 from xnnlib.spec import BLOCKS, NetworkSpec
 
@@ -23,6 +24,14 @@ def runs_of(root, shifts):
     """A run for each block and seed, its top-1 so many points higher."""
     pairs = [(block, seed) for block, own in shifts.items() for seed in range(len(own))]
     return [write_run(root, block, seed, shifts[block][seed]) for block, seed in pairs]
+
+
+def test_networks_of_other_papers_are_refused(tmp_path):
+    run = write_run(tmp_path, "standard")
+    network = {"model": "mobilenet_v2", "library": "torchvision 0.1", "num_classes": 10}
+    run = replace(run, record=run.record | {"network": network})
+    with pytest.raises(UserError, match="results/small/standard-seed0 is of another paper's network"):
+        numbers([run])
 
 
 def test_measured_values(one_seed):

@@ -12,6 +12,7 @@ from math import sqrt
 from statistics import mean
 
 from xnnlib import complexity
+from xnnlib.errors import UserError
 from xnnlib.records import Run
 from xnnlib.report.estimates import (
     Estimate,
@@ -25,6 +26,7 @@ from xnnlib.report.estimates import (
 from xnnlib.report.summary import (
     by_block,
     in_each_place,
+    is_baseline,
     letter,
     run_source,
     shared,
@@ -97,8 +99,11 @@ class Number:
 def numbers(runs: Sequence[Run]) -> dict[str, Number]:
     """All numbers of the given runs, of the paper's network and of the course's run.
 
-    Keys of a block appear only if it was run, and those that compare two blocks only if both were.
+    Keys of a block appear only if it was run, and those that compare two blocks only if both were. Raises
+    UserError if a run is of another paper's network.
     """
+    if others := [run_source(run) for run in runs if is_baseline(run)]:
+        raise UserError(f"{others[0]} is of another paper's network; choose a profile of the paper's own.")
     reference = {
         f"reference.{name}": Number.of(value, (COURSE,), f"{value:,}") for name, value in REFERENCE.items()
     }
