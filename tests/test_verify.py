@@ -1,9 +1,12 @@
 """Verification passes on what a run left, and fails on each kind of damage."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from small_archives import image_folder, write_folder
 
 from xnnlib import training, verify
@@ -38,6 +41,22 @@ def edit_record(copy, change):
     change(record)
     path.write_text(json.dumps(record))
     verify.write_checksums(copy)
+
+
+def test_the_page_reproduce_evaluates_a_run_as_its_record_says(trained, tmp_path, capsys):
+    page = (Path(__file__).parents[1] / "book" / "reproduce.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "photo.jpg")
+    named = {"results/paper/standard-seed0": trained / "standard-seed0", "photo.jpg": tmp_path / "photo.jpg"}
+    for name, path in named.items():
+        code = code.replace(name, str(path))
+    found = {}
+    exec(code, found)
+    record = json.loads((trained / "standard-seed0" / "record.json").read_text())
+    assert found["dataset"].fingerprint == record["dataset"]["fingerprint"]
+    # The page computes in float32; one image of the 40 is 2.5 points.
+    assert 100 * found["right"].float().mean().item() == pytest.approx(record["last"]["top1"], abs=5.1)
+    assert capsys.readouterr().out.splitlines()[-1] in found["dataset"].class_names
 
 
 ALL = {"dataset": "folder", "train_images": 0, "val_images": 0}

@@ -43,7 +43,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
     except FileNotFoundError:
         found = ", ".join(sorted(path.parent.name for path in folder.parent.glob(f"*/{CHECKSUMS}")))
         choice = f"these profiles can be checked: {found or 'none'}."
-        raise UserError(f"{folder / CHECKSUMS} is missing; {choice}") from None
+        raise UserError(f"{folder / CHECKSUMS} is missing; write it with --write; {choice}") from None
     except ValueError:
         raise UserError(f"{folder / CHECKSUMS} is damaged; fetch it again.") from None
 

@@ -50,7 +50,10 @@ def load_material(root: Path, results: str, profile: str) -> Material:
         )
     for run in runs:
         if not (run.path / "train.ipynb").exists():
-            raise UserError(f"{run_source(run)}/train.ipynb is missing, which the book shows; train again.")
+            raise UserError(
+                f"{run_source(run)}/train.ipynb is missing, which the book shows; run notebooks/train.ipynb "
+                "by papermill with the run's parameters: a complete run is not trained again."
+            )
     experiments = load_experiments(root / results, load_profiles(root))
     names = {one.profile for one in experiments}
     bases = {one.base[0].record["profile"]: one.base for one in experiments if one.base}
